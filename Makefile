@@ -1,0 +1,48 @@
+# make run | test | check | soak | bench | clean. Needs Python >= 3.11 and make; everything else comes into .venv.
+# Another interpreter: make PYTHON=python3.13 test
+
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+READY := .venv/.ready
+PEERS := .venv/.ready-peers
+
+.PHONY: run test check soak bench clean
+.DELETE_ON_ERROR:
+
+# The main job on real photographs: serially, then on two shapes.
+run: $(READY)
+	@$(BIN)/poolwise demo
+
+test: $(READY)
+	@$(BIN)/python -m pytest -m "not soak"
+
+check: $(READY)
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+
+# The same faults again and again; takes long.
+soak: $(READY)
+	@POOLWISE_SOAK=1 $(BIN)/python -m pytest -m soak
+
+# Measured against other libraries; nothing else should run meanwhile.
+bench: $(PEERS)
+	@$(BIN)/python benchmarks/overhead.py
+
+clean:
+	@rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+
+# pip is the last thing that venv installs: without it an earlier try was interrupted.
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		echo "error: poolwise needs Python 3.11 or newer and '$(PYTHON)' is not one; name one: make PYTHON=python3.11" >&2; \
+		exit 1; }
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
+	@$(PIP) install -c constraints.txt -e '.[dev,images]'
+	@touch $@
+
+$(PEERS): $(READY)
+	@$(PIP) install -c constraints.txt -e '.[peers]'
+	@touch $@

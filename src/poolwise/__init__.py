@@ -1,0 +1,106 @@
+"""poolwise applies one function to many items, on threads or processes as fits, and loses none of them.
+
+Only public names live here, and they are imported when first used: `import poolwise` itself costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from poolwise._api import Plan, Report, Results, Run, map, run
+    from poolwise._core.errors import (
+        BackendError,
+        BackendUnavailable,
+        InternalError,
+        JournalCorrupt,
+        JournalError,
+        JournalLocked,
+        JournalMismatch,
+        NotPicklableError,
+        PoolwiseError,
+        RemoteError,
+        ShapeError,
+        TaskError,
+        TaskFailed,
+        TaskLost,
+        TaskTimeout,
+        UnknownNameError,
+        UsageError,
+        WorkersLost,
+    )
+    from poolwise._core.model import Limits, Outcome, Retry, Shape
+
+__version__ = "0.1.0.dev0"
+
+_HOMES = {
+    "poolwise._api": ("Plan", "Report", "Results", "Run", "map", "run"),
+    "poolwise._core.errors": (
+        "BackendError",
+        "BackendUnavailable",
+        "InternalError",
+        "JournalCorrupt",
+        "JournalError",
+        "JournalLocked",
+        "JournalMismatch",
+        "NotPicklableError",
+        "PoolwiseError",
+        "RemoteError",
+        "ShapeError",
+        "TaskError",
+        "TaskFailed",
+        "TaskLost",
+        "TaskTimeout",
+        "UnknownNameError",
+        "UsageError",
+        "WorkersLost",
+    ),
+    "poolwise._core.model": ("Limits", "Outcome", "Retry", "Shape"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "BackendError",
+    "BackendUnavailable",
+    "InternalError",
+    "JournalCorrupt",
+    "JournalError",
+    "JournalLocked",
+    "JournalMismatch",
+    "Limits",
+    "NotPicklableError",
+    "Outcome",
+    "Plan",
+    "PoolwiseError",
+    "RemoteError",
+    "Report",
+    "Results",
+    "Retry",
+    "Run",
+    "Shape",
+    "ShapeError",
+    "TaskError",
+    "TaskFailed",
+    "TaskLost",
+    "TaskTimeout",
+    "UnknownNameError",
+    "UsageError",
+    "WorkersLost",
+    "map",
+    "run",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module 'poolwise' has no attribute {name!r}")
+    import importlib
+
+    value = getattr(importlib.import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,1 @@
+"""Values: errors, the model, the clock. Standard library only, no input or output."""

@@ -1,0 +1,475 @@
+"""What turns the engine: the iterators that `map` and `run` return, and the supervisor thread behind them.
+
+    consumer's thread:  pull from the input ─> engine.offer        take settled parts <─ queue <─┐
+    supervisor thread:  engine.step, for ever ──────────────────────────────────────────────────┘
+                        (with shape 1x1 there is none: the consumer's thread steps the engine itself)
+
+The input is advanced in the consumer's thread only. Reordering happens there too, so every settled part wakes a
+consumer that waits, and lets it pull more.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import PurePath
+from queue import Empty, SimpleQueue
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from poolwise._core.clock import SystemClock
+from poolwise._core.errors import InternalError, PoolwiseError, TaskError
+from poolwise._core.model import Outcome, exception_to_raise, make_outcome
+from poolwise._engine import Engine, Settled
+from poolwise._policy.plan import Plan
+from poolwise._policy.report import Report
+
+if TYPE_CHECKING:
+    from poolwise._runtime.progress import Progress, Snapshot
+
+R = TypeVar("R")
+_Self = TypeVar("_Self", bound="_Iteration[Any]")
+
+_STEP_SECONDS = 60.0
+_PULL_QUICK_SECONDS = 0.0005
+_MOST_PULLED = 8192
+_JOIN_SECONDS = 5.0
+
+
+class _Nudge:
+    """Wakes a consumer that waits: something other than a settled part has changed."""
+
+
+_NUDGE = _Nudge()
+
+
+class Stream:
+    """One run: input, engine, supervisor, and the way back.
+
+    Args:
+        engine: not yet started.
+        source: the input.
+        ordered: hand parts over in input order.
+    """
+
+    def __init__(self, engine: Engine, source: Iterator[Any], *, ordered: bool) -> None:
+        self.engine = engine
+        self.handed = 0  # Items in parts that the consumer got.
+        self._source = source
+        self._ordered = ordered
+        self._progress: Progress | None = None
+        self._ready: SimpleQueue[Settled | BaseException | _Nudge] = SimpleQueue()
+        self._held: dict[int, Settled] = {}
+        self._next_index = 0
+        self._pull_size = 1
+        self._exhausted = False
+        self._draining = False
+        self._input_error: Exception | None = None
+        self._failure: BaseException | None = None
+        self._supervisor: threading.Thread | None = None
+        self._started = self._closed = False
+        self._close_lock = threading.Lock()
+        self.seconds: float | None = None
+
+    def show(self, progress: Progress) -> None:
+        """Have the run shown while it lasts."""
+        self._progress = progress
+
+    # -- from any thread
+
+    def drain(self) -> None:
+        """Take no more from the input; finish what was taken."""
+        self._draining = True
+        self._ready.put(_NUDGE)
+
+    def cancel(self) -> None:
+        """Settle nothing more."""
+        self.engine.cancel()
+        self._ready.put(_NUDGE)
+
+    def snapshot(self) -> Snapshot:
+        """Return how far the run is, for the progress display."""
+        from poolwise._runtime.progress import Snapshot
+
+        engine = self.engine
+        return Snapshot(
+            engine.settled, engine.failed, engine.rules.total, str(engine.shape), self.elapsed()
+        )
+
+    def elapsed(self) -> float:
+        """Return seconds since work started, 0 where it has not."""
+        if self.seconds is not None:
+            return self.seconds
+        return self.engine.clock.now() - self.engine.started if self._started else 0.0
+
+    # -- from the consumer's thread
+
+    def start(self) -> None:
+        """Open the backend; work may begin."""
+        if self._started:
+            return
+        self._started = True
+        try:
+            self.engine.start()
+        except BaseException:
+            self.close()
+            raise
+        if self._progress is not None:
+            self._progress.start()
+
+    def next_part(self, left: int) -> Settled | None:
+        """Return the next settled tasks, or None at the end.
+
+        Args:
+            left: items handed over earlier that the consumer has not yielded yet.
+
+        Raises:
+            Exception: of the input, after everything that was taken before it.
+            BackendError: where the workers as a whole failed.
+        """
+        if self._closed:
+            return None
+        self.start()
+        while True:
+            if self._exhausted is False and self._draining:
+                self._end_input()
+            part = self._deliverable()
+            if part is not None:
+                self.handed += len(part.indexes)
+                if self._pull_size > 1:  # The input is quick: keep the lanes fed while the consumer is away.
+                    self._pull(left=left + len(part.indexes), waiting=False)
+                return part
+            if self.engine.finished and self._ready.empty():
+                return self._over()
+            more = self._pull(left=left, waiting=True)
+            if self.engine.backend.inline:
+                self._step_here(wait=not more)
+            elif not more or self._supervisor is None:
+                self._supervise()
+                if not more:
+                    self._await_part()
+
+    def _deliverable(self) -> Settled | None:
+        while True:
+            if self._ordered:
+                part = self._held.pop(self._next_index, None)
+                if part is not None:
+                    self._next_index += len(part.indexes)
+                    return part
+            try:
+                arrived = self._ready.get_nowait()
+            except Empty:
+                if self._failure is not None:
+                    raise self._failure
+                return None
+            part = self._arrange(arrived)
+            if part is not None:
+                return part
+
+    def _arrange(self, arrived: Settled | BaseException | _Nudge) -> Settled | None:
+        """Hand a part through, or keep it until its turn."""
+        if isinstance(arrived, Settled):
+            if not self._ordered:
+                return arrived
+            self._held[arrived.indexes[0]] = arrived
+        elif isinstance(arrived, BaseException):
+            self._failure = arrived
+        return None
+
+    def _await_part(self) -> None:
+        try:
+            part = self._arrange(self._ready.get(timeout=1.0))  # Bounded, as Windows cannot interrupt a wait.
+        except Empty:
+            return
+        if part is not None:  # Unordered: it would have been returned; put it where the loop finds it.
+            self._ready.put(part)
+
+    def _over(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+        if self._input_error is not None and not self.engine.cancelled:
+            raise self._input_error
+
+    # -- input
+
+    def _pull(self, *, left: int, waiting: bool) -> bool:
+        """Take items while there is room and it is quick; returns whether there is room for more."""
+        engine = self.engine
+        while not self._exhausted:
+            window = engine.window()
+            in_hand = engine.taken - self.handed + left
+            room = window.near - in_hand
+            if waiting:
+                room = min(window.far - in_hand, window.near - (engine.taken - engine.settled))
+            if room <= 0 or engine.finished:
+                return False
+            quick = self._take(min(room, self._pull_size))
+            if not quick or engine.backend.inline:
+                return True
+        return False
+
+    def _take(self, number: int) -> bool:
+        """Advance the input by up to that many items; returns whether that was quick."""
+        started = time.perf_counter()
+        items: list[Any] = []
+        try:
+            items.extend(islice(self._source, number))  # Keeps what came before an error.
+        except Exception as error:
+            self._input_error = error
+            self._exhausted = True
+        seconds = time.perf_counter() - started
+        if items:
+            self.engine.offer(items)
+        if self._exhausted or len(items) < number:
+            self._end_input()
+            return True
+        if seconds < _PULL_QUICK_SECONDS:
+            self._pull_size = min(_MOST_PULLED, 2 * self._pull_size)
+            return True
+        self._pull_size = max(1, int(self._pull_size * _PULL_QUICK_SECONDS / seconds))
+        return False
+
+    def _end_input(self) -> None:
+        self._exhausted = True
+        self.engine.end_input()
+
+    # -- stepping
+
+    def _step_here(self, *, wait: bool) -> None:
+        """Step the engine in the consumer's thread (shape 1x1)."""
+        for part in self.engine.step(_STEP_SECONDS if wait else 0.0):
+            self._ready.put(part)
+
+    def _supervise(self) -> None:
+        if self._supervisor is None or not self._supervisor.is_alive():
+            self._supervisor = threading.Thread(
+                target=_supervise, args=(self.engine, self._ready), name="poolwise-supervisor", daemon=True
+            )
+            self._supervisor.start()
+
+    # -- the end
+
+    def close(self) -> None:
+        """End the run, whatever state it is in. Idempotent."""
+        with self._close_lock:
+            if self._closed:
+                return
+            self._closed = True
+        self.seconds = self.elapsed()
+        complete = self.engine.finished and not self.engine.cancelled and self._failure is None
+        self.engine.cancel()
+        if self._supervisor is not None and self._supervisor is not threading.current_thread():
+            self._supervisor.join(_JOIN_SECONDS)
+        if self.engine.opened:
+            self.engine.backend.close(drain=complete)
+        if self._progress is not None:
+            self._progress.stop()
+
+
+def _supervise(engine: Engine, ready: SimpleQueue[Any]) -> None:
+    """Step the engine until it is finished, or its work moves into the consumer's thread."""
+    try:
+        while not engine.finished and not engine.backend.inline:
+            for part in engine.step(_STEP_SECONDS):
+                ready.put(part)
+    except PoolwiseError as error:
+        ready.put(error)
+    except BaseException as error:
+        problem = InternalError(f"the engine failed ({type(error).__name__}: {error}): please report this")
+        problem.__cause__ = error
+        ready.put(problem)
+    else:
+        ready.put(_NUDGE)
+
+
+class _Iteration(Generic[R]):
+    """What `map` and `run` return have in common: an iterator and context manager over a Stream."""
+
+    def __init__(self, stream: Stream, plan: Plan, key: Callable[[Any], Any] | None) -> None:
+        self.plan = plan
+        self._stream = stream
+        self._key = key
+        self._chunk: list[Any] = []  # Reversed: popping lets go of each value as it is yielded.
+        self._finalizer = weakref.finalize(self, stream.close)
+
+    def _fill(self, part: Settled) -> list[Any]:
+        raise NotImplementedError
+
+    def _refill(self) -> bool:
+        """Fetch more into the chunk; False at the end."""
+        try:
+            part = self._stream.next_part(len(self._chunk))
+            if part is not None:
+                values = self._fill(part)
+                values.reverse()
+                self._chunk[:] = values
+                return True
+        except BaseException:
+            self.cancel()
+            self.close()
+            raise
+        self.close()
+        return False
+
+    def __iter__(self) -> Iterator[R]:
+        # A generator of its own: a for loop resumes it twice as fast as it would call `__next__`.
+        pop = self._chunk.pop
+        while True:
+            try:
+                value = pop()
+            except IndexError:
+                if not self._refill():
+                    return
+                continue
+            yield value
+
+    def __next__(self) -> R:
+        while True:
+            try:
+                value: R = self._chunk.pop()
+                return value
+            except IndexError:
+                if not self._refill():
+                    raise StopIteration from None
+
+    def __enter__(self: _Self) -> _Self:
+        self._stream.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def drain(self) -> None:
+        """Take no more from the input and finish what was taken; then iteration stops. From any thread."""
+        self._stream.drain()
+
+    def cancel(self) -> None:
+        """End what runs (threads of this process finish their item unheard); iteration stops. From any thread."""
+        self._stream.cancel()
+        self._chunk.clear()
+
+    def close(self) -> None:
+        """Let go of workers; what was not yielded is dropped. Called by itself at the end, by `with`, and by `del`."""
+        self._finalizer()
+
+    def report(self) -> Report:
+        """Say what the run has done so far."""
+        stream, engine = self._stream, self._stream.engine
+        return Report(
+            plan=self.plan,
+            done=engine.settled - engine.failed,
+            failed=engine.failed,
+            retried=engine.retried,
+            workers_lost=engine.workers_lost,
+            seconds=stream.elapsed(),
+            busy_seconds=engine.meter.busy_seconds,
+            cpu_seconds=engine.meter.cpu_seconds,
+            failures=dict(engine.failures),
+        )
+
+
+class Results(_Iteration[R]):
+    """What `map` returns: an iterator of values, and a context manager. Work starts at the first `next` or `with`.
+
+    Attributes:
+        plan: the shape and the reasons.
+    """
+
+    def _fill(self, part: Settled) -> list[Any]:
+        for position, error in part.errors.items():
+            error.key = self._key_of(part, position)
+            raise exception_to_raise(error)
+        return part.values
+
+    def _key_of(self, part: Settled, position: int) -> Any:
+        return key_of(part.items[position], part.indexes[position], self._key)
+
+
+class Run(_Iteration[Outcome[R]], Generic[R]):
+    """What `run` returns: an iterator of Outcomes, and a context manager. Work starts at the first `next` or `with`.
+
+    Attributes:
+        plan: the shape and the reasons.
+    """
+
+    def _fill(self, part: Settled) -> list[Any]:
+        return outcomes(part, self._key, self._stream.engine.clock.epoch)
+
+
+def key_of(item: Any, index: int, key: Callable[[Any], Any] | None) -> Any:
+    """Return the key of an item: `key(item)`, or the item where it can be one, or its index."""
+    if key is not None:
+        return key(item)
+    return item if _is_key(item) else index
+
+
+def _is_key(item: Any) -> bool:
+    if isinstance(item, tuple):
+        return all(map(_is_key, item))
+    return isinstance(item, (str, int, PurePath))
+
+
+def outcomes(part: Settled, key: Callable[[Any], Any] | None, epoch: float) -> list[Outcome[Any]]:
+    """Make the Outcomes of a part.
+
+    Args:
+        part: settled tasks.
+        key: the user's key function, or None.
+        epoch: seconds that turn clock readings into Unix time.
+    """
+    done = part.done
+    if done is None:
+        return [_outcome_of_given_up(part, key, epoch)]
+    keys = [key_of(item, index, key) for item, index in zip(part.items, part.indexes)]
+    worker, lane, attempt = done.worker, done.lane, part.attempt
+    if done.clocks is not None:
+        clocks = done.clocks[part.offset : part.offset + len(keys)]
+        made = [
+            make_outcome(
+                index, name, True, value, None, attempt, start + epoch, start + epoch + seconds, seconds, cpu, "item",
+                worker, lane,
+            )
+            for index, name, value, (start, seconds, cpu) in zip(part.indexes, keys, part.values, clocks)
+        ]  # fmt: skip
+    else:
+        number = max(1, len(done.values))
+        seconds, start = done.seconds / number, done.started + epoch
+        cpu = None if done.cpu_seconds is None else done.cpu_seconds / number
+        end = start + done.seconds
+        made = [
+            make_outcome(index, name, True, value, None, attempt, start, end, seconds, cpu, "batch", worker, lane)
+            for index, name, value in zip(part.indexes, keys, part.values)
+        ]
+    for position, error in part.errors.items():
+        made[position] = _failed_outcome(made[position], error)
+    return made
+
+
+def _failed_outcome(made: Outcome[Any], error: TaskError) -> Outcome[Any]:
+    error.key = made.key
+    return Outcome(
+        made.index, made.key, False, None, error, made.attempts, made.started, made.finished, made.seconds,
+        made.cpu_seconds, made.clocked, made.worker, made.lane,
+    )  # fmt: skip
+
+
+def _outcome_of_given_up(part: Settled, key: Callable[[Any], Any] | None, epoch: float) -> Outcome[Any]:
+    assert part.at is not None
+    task, now = part.at
+    error = part.errors[0]
+    error.key = key_of(part.items[0], part.indexes[0], key)
+    started = task.started or now
+    return Outcome(
+        part.indexes[0], error.key, False, None, error, part.attempt, started + epoch, now + epoch, now - started,
+        None, "item", task.worker, task.lane,
+    )  # fmt: skip
+
+
+def system_clock() -> SystemClock:
+    """The clock that runs use."""
+    return SystemClock()

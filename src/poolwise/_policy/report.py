@@ -1,0 +1,51 @@
+"""The report of a run, as a value that prints itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from poolwise._policy.plan import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a run has done so far.
+
+    Attributes:
+        plan: what it set out to do.
+        done, failed: items that ended with a value, and without one.
+        retried: executions beyond an item's first.
+        workers_lost: worker processes that died.
+        seconds: wall seconds since work started.
+        busy_seconds, cpu_seconds: sums over all executions, of wall and CPU seconds.
+        failures: number of failed items by the class of their error.
+    """
+
+    plan: Plan
+    done: int
+    failed: int
+    retried: int
+    workers_lost: int
+    seconds: float
+    busy_seconds: float
+    cpu_seconds: float
+    failures: Mapping[str, int]
+
+    def __str__(self) -> str:
+        items = self.done + self.failed
+        rate = f", {items / self.seconds:,.1f} items/s" if self.seconds > 0 else ""
+        lines = [f"{items:,} items in {self.seconds:.2f} s on {self.plan.shape}{rate}"]
+        if self.failed:
+            classes = ", ".join(f"{count:,} {name}" for name, count in self.failures.items())
+            lines.append(f"{self.failed:,} failed: {classes}")
+        if self.retried:
+            lines.append(f"{self.retried:,} retried")
+        if self.workers_lost:
+            lines.append(f"{self.workers_lost:,} worker{'s' if self.workers_lost > 1 else ''} died")
+        if self.seconds > 0 and self.busy_seconds > 0:
+            lanes = self.busy_seconds / self.seconds
+            lines.append(
+                f"{lanes:.2f} lanes busy on average; the items used {self.cpu_seconds / self.seconds:.2f} cores"
+            )
+        return "\n".join(lines)

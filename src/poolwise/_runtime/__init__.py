@@ -1,0 +1,1 @@
+"""Effects: everything that touches the operating system, threads, processes and pickles."""

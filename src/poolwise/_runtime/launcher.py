@@ -1,0 +1,318 @@
+"""Starting workers, ending them, and learning of their death. `open_launcher()` chooses the way that this system has.
+
+* `ForkLauncher` (POSIX): asks the forkserver, which is started once a process and lives until it exits.
+* `SpawnLauncher` (everywhere): starts each worker as a fresh interpreter that connects back over loopback.
+
+Neither re-runs `__main__`: a worker begins with `poolwise._runtime.worker` and gets the function as bytes.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from poolwise._core.errors import BackendError
+from poolwise._runtime.channel import Channel
+from poolwise._runtime.slots import SlotMemory
+
+_CONNECT_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A worker is gone: exit code, or the number of the signal that ended it, or neither where that is not known."""
+
+    worker: int
+    exitcode: int | None
+    signal: int | None
+
+
+class Launcher(Protocol):
+    """Starts workers of one run and reports their deaths."""
+
+    def fileno(self) -> int:
+        """Descriptor that is readable when `ended` has something to say."""
+
+    def start(self, worker: int, slots: SlotMemory) -> Channel:
+        """Start a worker; returns the parent's end of its channel.
+
+        Raises:
+            BackendError: where no process can be started.
+        """
+
+    def kill(self, worker: int) -> None:
+        """End a worker at once."""
+
+    def ended(self) -> list[Ended]:
+        """Return the deaths since the last call, each once."""
+
+    def close(self) -> None:
+        """Kill what is left."""
+
+
+def interpreter() -> list[str]:
+    """Return the command that starts this interpreter with this process's flags, importing nothing from the cwd.
+
+    Raises:
+        BackendError: where the interpreter does not know its own executable (it is embedded).
+    """
+    if not sys.executable:
+        raise BackendError(
+            "sys.executable is empty, so child processes cannot be started; use threads (shape='1xT')"
+        )
+    flags: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
+    return [sys.executable, *flags, *([] if "-P" in flags else ["-P"])]
+
+
+def _program(call: str) -> str:
+    """Return the text for `python -c`: make poolwise importable, then call."""
+    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    module, _, rest = call.partition(":")
+    return f"import sys; sys.path.append({root!r}); from poolwise._runtime.{module} import main; main({rest})"
+
+
+# -- the forkserver ----------------------------------------------------------------------------------------------------
+
+
+class _ForkServer:
+    """This process's end of the forkserver."""
+
+    def __init__(self) -> None:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self.process = subprocess.Popen(
+                [*interpreter(), "-c", _program(f"forkserver:{theirs.fileno()}, {os.getpid()}")],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        self.control = Channel(ours)
+
+    def pool(self) -> socket.socket:
+        """Open a pool; returns our end of its socket."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self.control.send(("pool",), [theirs.fileno()])
+        return ours
+
+    def stop(self) -> None:
+        self.control.close()
+        try:
+            self.process.wait(5)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+_server: _ForkServer | None = None
+_server_lock = threading.Lock()
+
+
+def _open_pool() -> socket.socket:
+    global _server
+    with _server_lock:
+        for _ in range(2):
+            if _server is None:
+                _server = _ForkServer()
+            try:
+                return _server.pool()
+            except OSError:  # It was killed; another takes its place.
+                _server.stop()
+                _server = None
+    raise BackendError("the forkserver ends as soon as it starts; use threads (shape='1xT')")
+
+
+@atexit.register
+def _stop_server() -> None:
+    global _server
+    with _server_lock:
+        server, _server = _server, None
+    if server is not None:
+        server.stop()
+
+
+def _forget_server() -> None:
+    """In a forked child: the forkserver belongs to the parent."""
+    global _server, _server_lock
+    _server_lock = threading.Lock()
+    if _server is not None:
+        _server.process.returncode = 0  # Not ours to wait for.
+        _server.control.close()
+        _server = None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_server)
+
+
+class ForkLauncher:
+    """Workers forked by the forkserver."""
+
+    def __init__(self) -> None:
+        self._pool = self._connect()
+        self._alive: set[int] = set()
+        self._ended: list[Ended] = []
+
+    @staticmethod
+    def _connect() -> Channel:
+        sock = _open_pool()
+        sock.setblocking(False)
+        return Channel(sock)
+
+    def fileno(self) -> int:
+        return self._pool.fileno()
+
+    def start(self, worker: int, slots: SlotMemory) -> Channel:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self._pool.queue(("start", worker), [theirs.fileno(), slots.descriptor])
+            while self._pool.flush():
+                pass
+        self._alive.add(worker)
+        ours.setblocking(False)
+        return Channel(ours)
+
+    def kill(self, worker: int) -> None:
+        self._pool.queue(("kill", worker))
+
+    def ended(self) -> list[Ended]:
+        found: list[Ended] = []
+        for message in self._pool.receive_ready():
+            if message[0] == "refused":
+                raise BackendError(f"no worker process can be started: {message[2]}")
+            found.append(Ended(message[1], message[2], message[3]))
+        self._alive -= {ended.worker for ended in found}
+        if self._pool.closed:  # The forkserver was killed, and its workers with it.
+            found += [Ended(worker, None, None) for worker in self._alive]
+            self._alive.clear()
+        return found
+
+    @property
+    def broken(self) -> bool:
+        """Whether the forkserver is gone."""
+        return self._pool.closed
+
+    def close(self) -> None:
+        self._pool.close()
+
+
+# -- fresh interpreters ------------------------------------------------------------------------------------------------
+
+
+class SpawnLauncher:
+    """Workers that are fresh interpreters, connected over loopback. For systems without fork."""
+
+    broken = False
+
+    def __init__(self) -> None:
+        self._token = secrets.token_bytes(32)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener.settimeout(_CONNECT_SECONDS)
+        self._processes: dict[int, subprocess.Popen[bytes]] = {}
+        self._ended: deque[Ended] = deque()
+        self._reader, self._writer = socket.socketpair()
+        self._reader.setblocking(False)
+
+    def fileno(self) -> int:
+        return self._reader.fileno()
+
+    def start(self, worker: int, slots: SlotMemory) -> Channel:
+        port = self._listener.getsockname()[1]
+        inherited = [slots.descriptor] if slots.descriptor >= 0 else []
+        process = subprocess.Popen(
+            [*interpreter(), "-c", _program(f"worker:{port}, {slots.address!r}, {worker}, {os.getpid()}")],
+            stdin=subprocess.PIPE,
+            **({"pass_fds": inherited} if inherited else {}),
+        )
+        assert process.stdin is not None
+        with process.stdin as stdin:  # Not on the command line, which others can read.
+            stdin.write(self._token)
+        self._processes[worker] = process
+        threading.Thread(target=self._await_end, args=(worker, process), daemon=True).start()
+        return Channel(self._accept())
+
+    def _accept(self) -> socket.socket:
+        while True:
+            try:
+                sock, _ = self._listener.accept()
+            except TimeoutError as error:
+                raise BackendError("a worker process did not connect within 30 s") from error
+            sock.settimeout(_CONNECT_SECONDS)
+            if secrets.compare_digest(_receive_exactly(sock, len(self._token)), self._token):
+                sock.setblocking(False)
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                return sock
+            sock.close()
+
+    def _await_end(self, worker: int, process: subprocess.Popen[bytes]) -> None:
+        code = process.wait()
+        self._ended.append(Ended(worker, code if code >= 0 else None, -code if code < 0 else None))
+        try:
+            self._writer.send(b"x")
+        except OSError:  # Closed meanwhile.
+            pass
+
+    def kill(self, worker: int) -> None:
+        import psutil
+
+        process = self._processes.get(worker)
+        if process is None or process.poll() is not None:
+            return
+        try:
+            family = psutil.Process(process.pid).children(recursive=True)
+        except psutil.Error:
+            family = []
+        process.kill()
+        for child in family:
+            try:
+                child.kill()
+            except psutil.Error:
+                continue
+
+    def ended(self) -> list[Ended]:
+        try:
+            self._reader.recv(4096)
+        except (BlockingIOError, InterruptedError):
+            pass
+        found = []
+        while self._ended:
+            found.append(self._ended.popleft())
+        return found
+
+    def close(self) -> None:
+        for worker, process in self._processes.items():
+            self.kill(worker)
+            process.wait()
+        self._listener.close()
+        self._reader.close()
+        self._writer.close()
+
+
+def _receive_exactly(sock: socket.socket, count: int) -> bytes:
+    data = b""
+    while len(data) < count:
+        part = sock.recv(count - len(data))
+        if not part:
+            break
+        data += part
+    return data
+
+
+def open_launcher() -> ForkLauncher | SpawnLauncher:
+    """Open the launcher that fits this system."""
+    if hasattr(os, "fork") and hasattr(socket, "send_fds") and hasattr(signal, "set_wakeup_fd"):
+        return ForkLauncher()
+    return SpawnLauncher()
+
+
+Opener = Callable[[], ForkLauncher | SpawnLauncher]

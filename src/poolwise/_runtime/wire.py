@@ -1,0 +1,449 @@
+"""How functions, items and results become bytes and come back. Sockets and segments are in `channel.py`.
+
+Three rules:
+
+* Plain pickle first, cloudpickle where that fails. Classes that no other process can import (those of `__main__`, local
+  ones) travel by an identity that both sides know, and their definition travels along once, so that a value comes back
+  as an instance of the very same class.
+* Immutable scalars travel together in one pickle; everything else has a pickle of its own, so that two items never
+  share an object, and one that cannot be packed or unpacked is the only one to fail.
+* numpy arrays and other buffers from 64 KB on stay out of the pickle: a `Parcel` collects them beside it.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import pickle
+import sys
+import threading
+import types
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
+from typing import Any, cast
+
+from poolwise._core.errors import NotPicklableError
+
+OUT_OF_BAND_BYTES = 64 * 1024
+_SCALARS = frozenset({int, float, str, bytes, bool, complex, type(None)})
+_SCALARS_AND_TUPLES = _SCALARS | {tuple}
+_MAIN_MODULES = ("__main__", "__mp_main__")
+
+
+def travels_together(values: Sequence[Any]) -> bool:
+    """Say whether these values are immutable scalars, or flat tuples of such, which cannot fail to travel."""
+    kinds = set(map(type, values))
+    if kinds <= _SCALARS:
+        return True
+    if not kinds <= _SCALARS_AND_TUPLES:
+        return False
+    return set(map(type, chain.from_iterable(value for value in values if type(value) is tuple))) <= _SCALARS
+
+
+class Parcel:
+    """What goes beside a pickle: large buffers, and the definitions of classes that the other side may lack.
+
+    Attributes:
+        inline: leave buffers in the pickle after all.
+        views: the memory of each buffer, in order.
+        class_ids: identities of the classes that were pickled by identity.
+    """
+
+    __slots__ = ("_keep", "class_ids", "inline", "views")
+
+    def __init__(self, *, inline: bool = False) -> None:
+        self.inline = inline
+        self.views: list[memoryview] = []
+        self.class_ids: set[str] = set()
+        self._keep: list[Any] = []
+
+    @property
+    def bytes(self) -> int:
+        """Size of all buffers."""
+        return sum(view.nbytes for view in self.views)
+
+    def add_array(self, array: Any) -> int:
+        """Take the memory of a contiguous array; returns its place in `views`."""
+        self._keep.append(array)
+        self.views.append(memoryview(array.ravel(order="K").view("u1")))
+        return len(self.views) - 1
+
+    def add_buffer(self, buffer: pickle.PickleBuffer) -> bool:
+        """Take a buffer that pickle offers (protocol 5); True tells pickle to keep it in the stream."""
+        try:
+            view = buffer.raw()
+        except BufferError:
+            return True
+        if self.inline or view.nbytes < OUT_OF_BAND_BYTES:
+            return True
+        self._keep.append(buffer)
+        self.views.append(view)
+        return False
+
+    def truncate(self, count: int) -> None:
+        """Forget the buffers from `count` on: what they belonged to could not be pickled."""
+        del self.views[count:]
+
+
+_loading = threading.local()
+
+
+class Unparcel:
+    """The receiving side of a Parcel: hands out buffers in order while values are unpickled.
+
+    Args:
+        lengths: bytes of each buffer.
+        fill: called as `fill(index, view)`; writes buffer `index` into the view.
+    """
+
+    __slots__ = ("_fill", "lengths", "next")
+
+    def __init__(self, lengths: Sequence[int], fill: Callable[[int, memoryview], None]) -> None:
+        self.lengths = lengths
+        self._fill = fill
+        self.next = 0
+
+    def fill(self, index: int, view: memoryview) -> None:
+        self._fill(index, view)
+        self.next = index + 1
+
+    def buffers(self) -> Iterator[bytearray]:
+        """Yield buffers that pickle itself asks for, each as memory of its own."""
+        while True:
+            memory = bytearray(self.lengths[self.next])
+            self.fill(self.next, memoryview(memory))
+            yield memory
+
+
+def _array_from_parcel(index: int, dtype: Any, shape: tuple[int, ...], order: str) -> Any:
+    """Rebuild an array that owns its memory; the counterpart of `_reduce_array`."""
+    import numpy
+
+    array = numpy.empty(shape, dtype, order=cast("Any", order))
+    _loading.unparcel.fill(index, memoryview(array.ravel(order="K").view("u1")))
+    return array
+
+
+def _reduce_array(array: Any, parcel: Parcel | None) -> Any:
+    if array.dtype.hasobject:
+        return NotImplemented
+    if parcel is None or parcel.inline or array.nbytes < OUT_OF_BAND_BYTES:
+        return array.__reduce__()  # Unlike protocol 5's form, this one arrives writable and owning its memory.
+    if not (array.flags.c_contiguous or array.flags.f_contiguous):
+        array = array.copy(order="C")
+    order = "C" if array.flags.c_contiguous else "F"
+    return _array_from_parcel, (parcel.add_array(array), array.dtype, array.shape, order)
+
+
+_definitions: dict[str, bytes] = {}  # Received, not yet loaded.
+_tracked: dict[str, type] = {}  # Keeps classes alive: cloudpickle's own table is weak.
+
+
+def add_definitions(definitions: dict[str, bytes]) -> None:
+    """Remember class definitions that came with a message, until a value needs them."""
+    for identity, blob in definitions.items():
+        if identity not in _tracked:
+            _definitions[identity] = blob
+
+
+def _tracked_class(identity: str) -> type:
+    """Find the class of that identity; the counterpart of `_reduce_class`."""
+    cls = _tracked.get(identity)
+    if cls is None:
+        from cloudpickle import cloudpickle
+
+        cls = cloudpickle._DYNAMIC_CLASS_TRACKER_BY_ID.get(identity)
+        if cls is None or identity in _definitions:
+            cls = pickle.loads(_definitions.pop(identity))
+        _tracked[identity] = cls
+    return cls
+
+
+def _track(cls: type) -> str:
+    """Give a class an identity, cloudpickle's own, so that functions sent by value agree with it."""
+    from cloudpickle import cloudpickle
+
+    identity = cast("str", cloudpickle._get_or_create_tracker_id(cls))
+    _tracked.setdefault(identity, cls)
+    return identity
+
+
+def definition(identity: str) -> bytes:
+    """Pickle the class of that identity by value."""
+    import cloudpickle
+
+    return cast("bytes", cloudpickle.dumps(_tracked[identity], protocol=5))
+
+
+@functools.lru_cache(maxsize=1024)
+def importable(module_name: str) -> bool:
+    """Say whether another process could import that module by name."""
+    if module_name in _MAIN_MODULES:
+        return False
+    top = module_name.partition(".")[0]
+    if top in sys.builtin_module_names or top in sys.stdlib_module_names:
+        return True
+    module = sys.modules.get(top)
+    if module is not None and getattr(module, "__spec__", None) is None:
+        return False
+    for finder in sys.meta_path:
+        find_spec = getattr(finder, "find_spec", None)
+        try:
+            if find_spec is not None and find_spec(top, None) is not None:
+                return True
+        except (ImportError, AttributeError, ValueError):
+            continue
+    return False
+
+
+def _is_dynamic(obj: Any) -> bool:
+    module_name = getattr(obj, "__module__", None)
+    return module_name is None or "<locals>" in obj.__qualname__ or not importable(module_name)
+
+
+def _reduce(pickler: _Pickler | Any, obj: Any) -> Any:
+    kind = type(obj)
+    if kind.__name__ == "ndarray" and kind.__module__ == "numpy":
+        return _reduce_array(obj, pickler.parcel)
+    if isinstance(obj, type):
+        if _is_dynamic(obj) and pickler.parcel is not None:
+            identity = _track(obj)
+            pickler.parcel.class_ids.add(identity)
+            return _tracked_class, (identity,)
+    elif kind is types.FunctionType and not pickler.by_value and _is_dynamic(obj):
+        raise pickle.PicklingError("a function that cannot be imported travels by value")
+    return NotImplemented
+
+
+class _Pickler(pickle.Pickler):
+    by_value = False
+
+    def __init__(self, file: io.BytesIO, parcel: Parcel | None) -> None:
+        super().__init__(file, 5, buffer_callback=None if parcel is None else parcel.add_buffer)
+        self.parcel = parcel
+
+    def reducer_override(self, obj: Any) -> Any:
+        return _reduce(self, obj)
+
+
+@functools.cache
+def _value_pickler() -> type[Any]:
+    import cloudpickle
+
+    class ValuePickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no types
+        by_value = True
+
+        def __init__(self, file: io.BytesIO, parcel: Parcel | None) -> None:
+            super().__init__(file, 5, buffer_callback=None if parcel is None else parcel.add_buffer)
+            self.parcel = parcel
+
+        def reducer_override(self, obj: Any) -> Any:
+            reduced = _reduce(self, obj)
+            return super().reducer_override(obj) if reduced is NotImplemented else reduced
+
+    return ValuePickler
+
+
+def dumps(value: Any, parcel: Parcel | None = None) -> bytes:
+    """Pickle one value: plainly, and where that fails by value.
+
+    Raises:
+        Exception: whatever the value's own reduction raises; pickle's own errors where it has none.
+    """
+    mark = 0 if parcel is None else len(parcel.views)
+    file = io.BytesIO()
+    try:
+        _Pickler(file, parcel).dump(value)
+    except Exception:
+        if parcel is not None:
+            parcel.truncate(mark)
+        file = io.BytesIO()
+        try:
+            _value_pickler()(file, parcel).dump(value)
+        except Exception:
+            if parcel is not None:
+                parcel.truncate(mark)
+            raise
+    return file.getvalue()
+
+
+def loads(blob: bytes, unparcel: Unparcel | None = None) -> Any:
+    """Unpickle one value; large buffers come from `unparcel`."""
+    if unparcel is None or not unparcel.lengths:
+        return pickle.loads(blob)
+    _loading.unparcel = unparcel
+    try:
+        return pickle.loads(blob, buffers=unparcel.buffers())
+    finally:
+        _loading.unparcel = None
+
+
+# -- columns -----------------------------------------------------------------------------------------------------------
+
+Column = tuple[bool, list[Any], list[int]]
+"""(together, values or pickles, for each pickle the number of buffers before it)"""
+
+
+def pack(values: list[Any], parcel: Parcel) -> tuple[Column, dict[int, str]]:
+    """Pickle a column of values.
+
+    Returns:
+        The column, and for each position that could not be pickled a sentence that says why.
+    """
+    if travels_together(values):
+        return (True, values, []), {}
+    blobs: list[bytes | None] = []
+    marks: list[int] = []
+    refusals: dict[int, str] = {}
+    for position, value in enumerate(values):
+        marks.append(len(parcel.views))
+        try:
+            blobs.append(dumps(value, parcel))
+        except Exception as error:
+            blobs.append(None)
+            refusals[position] = f"cannot be pickled: {_one_line(error)}"
+    return (False, blobs, marks), refusals
+
+
+def unpack(column: Column, unparcel: Unparcel) -> tuple[list[Any], dict[int, str]]:
+    """Unpickle a column of values; the counterpart of `pack`."""
+    together, blobs, marks = column
+    if together:
+        return blobs, {}
+    values: list[Any] = []
+    refusals: dict[int, str] = {}
+    for position, blob in enumerate(blobs):
+        unparcel.next = marks[position]
+        try:
+            values.append(None if blob is None else loads(blob, unparcel))
+        except BaseException as error:
+            if isinstance(error, KeyboardInterrupt):
+                raise
+            values.append(None)
+            refusals[position] = f"cannot be unpickled: {_one_line(error)}"
+    return values, refusals
+
+
+def column_bytes(column: Column) -> int:
+    """Return the size of a column: of its pickles, or about that of its scalars."""
+    together, values, _ = column
+    if not together:
+        return sum(len(blob) for blob in values if blob is not None)
+    kinds = set(map(type, values))
+    if kinds & {str, bytes}:
+        return sum(len(value) if isinstance(value, (str, bytes)) else 32 for value in values)
+    if tuple in kinds:
+        return sum(sum(map(sys.getsizeof, value)) if isinstance(value, tuple) else 32 for value in values)
+    return 32 * len(values)
+
+
+def shallow_bytes(value: Any) -> int:
+    """Return the memory that a value itself occupies: its shallow size, plus `nbytes` of an array."""
+    try:
+        return sys.getsizeof(value) + int(getattr(value, "nbytes", 0))
+    except Exception:  # A hostile __sizeof__ or nbytes: nothing that should end a run.
+        return 0
+
+
+def _one_line(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:300]}" if text else type(error).__name__
+
+
+# -- functions ---------------------------------------------------------------------------------------------------------
+
+
+def dump_function(parts: Any, name: str) -> tuple[bytes, Parcel]:
+    """Pickle the function (and what belongs to it), as all workers will get it.
+
+    Raises:
+        NotPicklableError: naming what it captures that cannot be sent.
+    """
+    parcel = Parcel()
+    try:
+        blob = dumps_by_value(parts, parcel)
+    except Exception as error:
+        culprit = find_culprit(parts[0] if isinstance(parts, tuple) else parts)
+        where = f"; {culprit}" if culprit else ""
+        raise NotPicklableError(
+            f"{name} cannot be sent to a child process{where} ({_one_line(error)}); "
+            "create it inside the function or in setup=, or use threads (shape='1xT')"
+        ) from error
+    return blob, parcel
+
+
+def dumps_by_value(value: Any, parcel: Parcel) -> bytes:
+    """Pickle a value whose dynamic functions and classes go along by value, in one pickle that shares their globals."""
+    import cloudpickle
+
+    class FunctionPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no types
+        def __init__(self, file: io.BytesIO) -> None:
+            super().__init__(file, 5, buffer_callback=parcel.add_buffer)
+
+        def reducer_override(self, obj: Any) -> Any:
+            kind = type(obj)
+            if kind.__name__ == "ndarray" and kind.__module__ == "numpy":
+                reduced = _reduce_array(obj, parcel)
+                if reduced is not NotImplemented:
+                    return reduced
+            elif (isinstance(obj, type) or kind is types.FunctionType) and not importable(obj.__module__ or "__main__"):
+                _send_by_value(obj.__module__)
+            return super().reducer_override(obj)
+
+    file = io.BytesIO()
+    FunctionPickler(file).dump(value)
+    return file.getvalue()
+
+
+def _send_by_value(module_name: str | None) -> None:
+    """Tell cloudpickle that a module which no other process can import travels by value."""
+    import cloudpickle
+
+    module = sys.modules.get(module_name or "")
+    if module is not None and module_name != "__main__":
+        cloudpickle.register_pickle_by_value(module)
+
+
+def find_culprit(value: Any, depth: int = 4) -> str:
+    """Name the innermost captured thing that cannot be pickled, as "it captures `lock` (a lock)", or ""."""
+    for name, part in _parts(value):
+        try:
+            dumps_by_value(part, Parcel())
+        except Exception:
+            deeper = find_culprit(part, depth - 1) if depth > 0 else ""
+            return deeper or f"it captures {name!r}, a {type(part).__module__}.{type(part).__qualname__}"
+    return ""
+
+
+def _parts(value: Any) -> Iterator[tuple[str, Any]]:
+    """Yield what a function or object holds: (name, thing)."""
+    if isinstance(value, functools.partial):
+        yield "the partial's function", value.func
+        yield from ((f"argument {place}", part) for place, part in enumerate(value.args))
+        yield from value.keywords.items()
+    elif isinstance(value, types.MethodType):
+        yield from _parts(value.__self__)
+    elif isinstance(value, types.FunctionType):
+        for name, cell in zip(value.__code__.co_freevars, value.__closure__ or ()):
+            try:
+                yield name, cell.cell_contents
+            except ValueError:  # An empty cell.
+                continue
+        names = _global_names(value.__code__)
+        yield from ((name, value.__globals__[name]) for name in names if name in value.__globals__)
+        yield from ((f"default {place}", part) for place, part in enumerate(value.__defaults__ or ()))
+        yield from (value.__kwdefaults__ or {}).items()
+    elif isinstance(value, dict):
+        yield from ((str(name), part) for name, part in value.items())
+    elif isinstance(value, (list, tuple, set, frozenset)):
+        yield from ((f"element {place}", part) for place, part in enumerate(value))
+    elif hasattr(value, "__dict__") and not isinstance(value, (type, types.ModuleType)):
+        yield from vars(value).items()
+
+
+def _global_names(code: types.CodeType) -> list[str]:
+    names = list(code.co_names)
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            names += _global_names(constant)
+    return names

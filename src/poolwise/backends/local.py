@@ -1,0 +1,728 @@
+"""The local backend: the caller's thread, threads of the calling process, child processes, or several at a time.
+
+    submit ──> site ──────────────────────────> lanes ──> events ──> wait
+               InlineSite  (1x1)                 in the thread that calls wait
+               ThreadSite  (1xT, coroutines)     threads, or a loop, of this process
+               ProcessSite (PxT, isolate)        backlog ─> least loaded worker ─> socket ─> its lanes
+                                                          <─ Done, or the launcher's word that it died ─> Lost
+
+A resize within a kind of site changes that site. Across kinds it opens a new one; the old one gives back what it has
+not started and stays until it has finished what it runs. Every batch is in exactly one place at any time.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import selectors
+import socket
+import sys
+import time
+from collections import deque
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from itertools import count
+from typing import Any
+
+from poolwise._core.errors import BackendError, signal_name
+from poolwise._core.model import Batch, Done, Event, Failure, Lost, Running, Shape, Spec
+from poolwise._runtime import blas, wire
+from poolwise._runtime.channel import Channel, Segments, create_memory, write_parcel
+from poolwise._runtime.lanes import (
+    BATCH,
+    IDLE,
+    LOADING,
+    PHASE,
+    POSITION,
+    RUNNING,
+    SENDING,
+    STARTED,
+    InlineGroup,
+    LaneGroup,
+    ThreadGroup,
+    running_in,
+)
+from poolwise._runtime.slots import SlotMemory
+from poolwise._runtime.worker import unpack_failure
+
+_CLOSE_SECONDS = 2.0
+_MOST_START_DEATHS = 3
+_numbers = count(1)
+
+
+class LocalBackend:
+    """Workers on this machine. See `poolwise.backends.Backend` for what each method promises."""
+
+    def __init__(self) -> None:
+        self._events: deque[Event] = deque()
+        self._selector: selectors.BaseSelector | None = None
+        self._waker: tuple[socket.socket, socket.socket] | None = None
+        self._woken = False
+        self._is_set_up = False
+        self._retiring: list[_Site] = []
+        self._site: _Site
+        self._spec: Spec
+
+    # -- the protocol
+
+    def open(self, spec: Spec, shape: Shape) -> None:
+        self._spec = spec
+        self._site = self._open_site(shape)
+
+    @property
+    def inline(self) -> bool:
+        return isinstance(self._site, InlineSite)
+
+    def submit(self, batch: Batch) -> None:
+        self._site.submit(batch)
+
+    def wait(self, timeout: float) -> Sequence[Event]:
+        if self._site.work():
+            timeout = 0.0
+        if self._selector is not None:
+            if self._events:
+                timeout = 0.0
+            for key, _ in self._selector.select(timeout):
+                if key.data is None:
+                    self._drain_waker()
+                else:
+                    key.data()
+        for site in tuple(self._retiring):
+            if site.idle:
+                self._retiring.remove(site)
+                site.close(drain=True)
+        events: list[Event] = []
+        while self._events:
+            events.append(self._events.popleft())
+        return events
+
+    def running(self) -> Sequence[Running]:
+        found = self._site.running()
+        for site in self._retiring:
+            found += site.running()
+        return found
+
+    def stop(self, tasks: Collection[Running]) -> None:
+        for site in (self._site, *self._retiring):
+            site.stop(tasks)
+
+    def wake(self) -> None:
+        if self._waker is not None and not self._woken:
+            self._woken = True
+            try:
+                self._waker[1].send(b"x")
+            except OSError:  # Full, which wakes as well; or closed.
+                pass
+
+    def resize(self, shape: Shape) -> None:
+        if self._site.resize(shape):
+            return
+        old, self._site = self._site, self._open_site(shape)
+        for batch in old.take_back():
+            self._site.submit(batch)
+        self._retiring.append(old)
+
+    def close(self, *, drain: bool) -> None:
+        for site in (self._site, *self._retiring):
+            site.close(drain=drain)
+        self._retiring.clear()
+        if self._selector is not None:
+            self._selector.close()
+            self._selector = None
+        if self._waker is not None:
+            for sock in self._waker:
+                sock.close()
+
+    # -- what sites use
+
+    def emit(self, event: Event) -> None:
+        """Take an event from any thread."""
+        self._events.append(event)
+        self.wake()
+
+    def watch(self, source: Any, events: int, react: Any) -> None:
+        """Have `react` called by `wait` when the source is ready."""
+        selector = self._selecting()
+        try:
+            selector.modify(source, events, react)
+        except KeyError:
+            selector.register(source, events, react)
+
+    def unwatch(self, source: Any) -> None:
+        """Stop watching."""
+        if self._selector is not None:
+            try:
+                self._selector.unregister(source)
+            except (KeyError, ValueError):
+                pass
+
+    def set_up(self, spec: Spec) -> None:
+        """Call `setup` in this process, once."""
+        if spec.setup is None or self._is_set_up:
+            return
+        self._is_set_up = True
+        try:
+            spec.setup()
+        except Exception as error:
+            raise BackendError(f"setup failed: {type(error).__name__}: {error}") from error
+
+    def _selecting(self) -> selectors.BaseSelector:
+        if self._selector is None:
+            self._selector = selectors.DefaultSelector()
+            self._waker = socket.socketpair()
+            for sock in self._waker:
+                sock.setblocking(False)
+            self._selector.register(self._waker[0], selectors.EVENT_READ, None)
+        return self._selector
+
+    def _drain_waker(self) -> None:
+        assert self._waker is not None
+        self._woken = False  # Before reading: a wake between the two sends another byte.
+        try:
+            while self._waker[0].recv(4096):
+                pass
+        except (BlockingIOError, InterruptedError):
+            pass
+
+    def _open_site(self, shape: Shape) -> _Site:
+        if shape.workers > 1 or self._spec.isolate:
+            self._selecting()
+            return ProcessSite(self, self._spec, shape)
+        if shape.lanes == 1 and not self._spec.coroutine:
+            return InlineSite(self, self._spec)
+        self._selecting()
+        return ThreadSite(self, self._spec, shape)
+
+
+class _Site:
+    """A place where lanes are. The defaults are those of one that has nothing to do."""
+
+    def submit(self, batch: Batch) -> None:
+        raise NotImplementedError  # Each site says how.
+
+    def work(self) -> bool:
+        """Execute something in this thread; False where there was nothing."""
+        return False
+
+    def running(self) -> list[Running]:
+        return []
+
+    def stop(self, tasks: Collection[Running]) -> None:
+        """End the execution of those of the tasks that are here."""
+
+    def resize(self, shape: Shape) -> bool:
+        """Move toward the shape; False where another kind of site is needed."""
+        return False
+
+    def take_back(self) -> list[Batch]:
+        """Give back the batches that have not been started."""
+        return []
+
+    @property
+    def idle(self) -> bool:
+        """Nothing submitted here is unfinished."""
+        return True
+
+    def close(self, *, drain: bool) -> None:
+        """Let go of everything."""
+
+
+class _GroupSite(_Site):
+    """Lanes of the calling process."""
+
+    group: LaneGroup
+
+    def __init__(self, backend: LocalBackend, spec: Spec) -> None:
+        self._backend = backend
+        self._unfinished: set[int] = set()
+        self._pid = os.getpid()
+        backend.set_up(spec)
+
+    def submit(self, batch: Batch) -> None:
+        self._unfinished.add(batch.id)
+        self.group.put(batch)
+
+    def emit(self, event: Event) -> None:
+        if isinstance(event, Lost):
+            self._unfinished.difference_update(event.batch_ids)
+        elif event.final:
+            self._unfinished.discard(event.batch_id)
+        self._backend.emit(event)
+
+    def running(self) -> list[Running]:
+        return self.group.running()
+
+    def take_back(self) -> list[Batch]:
+        batches = self.group.take_back()
+        self._unfinished.difference_update(batch.id for batch in batches)
+        return batches
+
+    @property
+    def idle(self) -> bool:
+        return not self._unfinished
+
+    def close(self, *, drain: bool) -> None:
+        if os.getpid() == self._pid:
+            self.group.close()
+
+
+class InlineSite(_GroupSite):
+    """The caller's own thread: `work` executes a batch."""
+
+    def __init__(self, backend: LocalBackend, spec: Spec) -> None:
+        super().__init__(backend, spec)
+        self.group: InlineGroup = InlineGroup(spec, self.emit)
+
+    def work(self) -> bool:
+        return self.group.run_next()
+
+    def resize(self, shape: Shape) -> bool:
+        return shape == Shape(1, 1)
+
+
+class ThreadSite(_GroupSite):
+    """Threads of this process, or asyncio tasks on a loop thread."""
+
+    def __init__(self, backend: LocalBackend, spec: Spec, shape: Shape) -> None:
+        super().__init__(backend, spec)
+        self._spec = spec
+        self._limited = False
+        self._seen_modules = 0
+        if spec.coroutine:
+            from poolwise._runtime.async_lanes import AsyncGroup
+
+            self.group: Any = AsyncGroup(spec, self.emit)
+        else:
+            self.group = ThreadGroup(spec, self.emit)
+            blas.calling_process.hold(spec.threads_per_lane)
+            self._limited = True
+        self.group.resize(shape.lanes)
+
+    def submit(self, batch: Batch) -> None:
+        if self._limited and len(sys.modules) != self._seen_modules:  # An item may have loaded a BLAS.
+            self._seen_modules = len(sys.modules)
+            blas.calling_process.again(self._spec.threads_per_lane)
+        super().submit(batch)
+
+    def stop(self, tasks: Collection[Running]) -> None:
+        self.group.abandon([task for task in tasks if task.worker == 0])
+
+    def resize(self, shape: Shape) -> bool:
+        if shape.workers > 1 or (shape.lanes == 1 and not self._spec.coroutine):
+            return False
+        self.group.resize(shape.lanes)
+        return True
+
+    def close(self, *, drain: bool) -> None:
+        super().close(drain=drain)
+        if self._limited:
+            self._limited = False
+            blas.calling_process.release()
+
+
+class _Worker:
+    """The parent's view of a child process."""
+
+    __slots__ = ("assigned", "batches", "channel", "classes", "lanes", "number", "peak_lanes", "ready", "retiring", "segments",
+                 "slots", "stopped", "suspect")  # fmt: skip
+
+    def __init__(self, number: int, channel: Channel, slots: SlotMemory, lanes: int) -> None:
+        self.number = number
+        self.channel = channel
+        self.slots = slots
+        self.lanes = self.peak_lanes = lanes
+        self.segments = Segments(channel, parity=0)
+        self.batches: dict[int, Batch] = {}
+        self.classes: set[str] = set()  # Identities of the dynamic classes that it knows.
+        self.assigned = 0  # Items it was ever given.
+        self.ready = False
+        self.retiring = False
+        self.stopped = False  # We killed it on purpose.
+        self.suspect = False  # It runs a suspect, and nothing else.
+
+    def running(self) -> list[Running]:
+        return [
+            found for lane in range(self.peak_lanes) if (found := running_in(self.slots.slot(lane), self.number, lane))
+        ]
+
+
+class ProcessSite(_Site):
+    """Child processes."""
+
+    def __init__(self, backend: LocalBackend, spec: Spec, shape: Shape) -> None:
+        from poolwise._runtime.launcher import open_launcher
+
+        self._backend = backend
+        self._spec = spec
+        self._shape = shape
+        self._pid = os.getpid()
+        self._backlog: deque[Batch] = deque()
+        self._suspects: deque[Batch] = deque()
+        self._workers: dict[int, _Worker] = {}
+        self._start_deaths = 0
+        self._retired = False  # Another site has taken its place: it finishes what it has.
+        self._closing = False
+        name = getattr(spec.fn, "__qualname__", None) or type(spec.fn).__qualname__
+        self._function, self._parcel = wire.dump_function((spec.fn, spec.setup), name)
+        self._function_memory = -1
+        self._launcher = open_launcher()
+        self._backend.watch(self._launcher, selectors.EVENT_READ, self._deaths)
+        self._adjust()
+
+    # -- workers come and go
+
+    def _adjust(self) -> None:
+        """Start or retire workers until there are as many as the shape has."""
+        staying = [worker for worker in self._workers.values() if not worker.retiring]
+        for _ in range(self._shape.workers - len(staying)):
+            self._start()
+        surplus = len(staying) - self._shape.workers
+        for worker in sorted(staying, key=lambda worker: len(worker.batches))[: max(0, surplus)]:
+            self._retire(worker)
+
+    def _start(self) -> None:
+        if self._launcher.broken:
+            self._reopen_launcher()
+        number = next(_numbers)
+        slots = SlotMemory(self._shape.lanes)
+        try:
+            channel = self._launcher.start(number, slots)
+        except OSError as error:
+            slots.close()
+            raise BackendError(f"no worker process can be started: {error}") from error
+        worker = _Worker(number, channel, slots, self._shape.lanes)
+        self._workers[number] = worker
+        settings = {
+            "spec": replace(self._spec, fn=len, setup=None),  # The function itself travels as bytes.
+            "lanes": self._shape.lanes,
+            "function": self._function,
+            "lengths": [view.nbytes for view in self._parcel.views],
+            "inline": [],
+            "definitions": {},
+            "environ": dict(os.environ),
+            "cwd": os.getcwd(),
+            "path": list(sys.path),
+            "argv": list(sys.argv),
+            "levels": _logging_levels(),
+        }
+        descriptors = self._function_descriptors(channel, settings)
+        channel.queue(("spec", settings), descriptors)
+        self._watch(worker)
+
+    def _function_descriptors(self, channel: Channel, settings: dict[str, Any]) -> list[int]:
+        """Write what the function captures into shared memory, once for all workers."""
+        if not self._parcel.views:
+            return []
+        if not channel.passes_descriptors:
+            settings["inline"] = [bytes(view) for view in self._parcel.views]
+            return []
+        if self._function_memory < 0:
+            self._function_memory = create_memory(0)
+            write_parcel(self._function_memory, self._parcel)
+        return [self._function_memory]
+
+    def _reopen_launcher(self) -> None:
+        from poolwise._runtime.launcher import open_launcher
+
+        self._backend.unwatch(self._launcher)
+        self._launcher.close()
+        self._launcher = open_launcher()
+        self._backend.watch(self._launcher, selectors.EVENT_READ, self._deaths)
+
+    def _watch(self, worker: _Worker) -> None:
+        events = selectors.EVENT_READ | (selectors.EVENT_WRITE if worker.channel.pending else 0)
+        self._backend.watch(worker.channel, events, lambda: self._exchange(worker))
+
+    def _retire(self, worker: _Worker) -> None:
+        worker.retiring = True
+        if worker.ready:
+            self._send(worker, ("back",))
+        self._dismiss_idle(worker)
+
+    def _dismiss_idle(self, worker: _Worker) -> None:
+        if worker.retiring and not worker.batches and worker.ready:
+            self._send(worker, ("stop",))
+
+    def _send(self, worker: _Worker, message: tuple[Any, ...], descriptors: Sequence[int] = ()) -> None:
+        worker.channel.queue(message, descriptors)
+        if worker.channel.pending:
+            self._watch(worker)
+
+    # -- batches go out
+
+    def submit(self, batch: Batch) -> None:
+        (self._suspects if batch.alone else self._backlog).append(batch)
+        self._assign()
+
+    def _assign(self) -> None:
+        """Send what waits to the least loaded workers. A suspect gets a worker for itself."""
+        while self._suspects and (worker := self._worker_for_suspect()) is not None:
+            worker.suspect = True
+            self._give(worker, self._suspects.popleft())
+        while self._backlog:
+            ready = [worker for worker in self._workers.values() if self._open_for_work(worker)]
+            if not ready:
+                return
+            held = len(self._backlog) + sum(len(worker.batches) for worker in ready)
+            worker = min(ready, key=lambda worker: len(worker.batches) / worker.lanes)
+            if len(worker.batches) >= worker.lanes * -(-held // max(self._shape.total, 1)):
+                return
+            most = self._spec.items_per_worker
+            if most is not None and worker.assigned and worker.assigned + len(self._backlog[0]) > most:
+                self._retire(worker)
+                self._adjust()
+                continue
+            self._give(worker, self._backlog.popleft())
+
+    @staticmethod
+    def _open_for_work(worker: _Worker) -> bool:
+        return worker.ready and not (worker.retiring or worker.suspect or worker.stopped)
+
+    def _worker_for_suspect(self) -> _Worker | None:
+        """Return an idle worker; where there is none, keep one from getting more until it is idle."""
+        candidates = [
+            worker for worker in self._workers.values() if worker.ready and not (worker.retiring or worker.stopped)
+        ]
+        for worker in candidates:
+            if not worker.batches:
+                return worker
+        if candidates and not any(worker.suspect for worker in candidates):
+            min(candidates, key=lambda worker: len(worker.batches)).suspect = True
+        return None
+
+    def _give(self, worker: _Worker, batch: Batch) -> None:
+        parcel = wire.Parcel()
+        column, refusals = wire.pack(batch.items, parcel)
+        if refusals:
+            end = min(refusals)
+            self._refuse(batch, end, refusals[end])
+            if end == 0:
+                return
+            parcel = wire.Parcel()
+            column, _ = wire.pack(batch.items[:end], parcel)
+        definitions = {identity: wire.definition(identity) for identity in sorted(parcel.class_ids - worker.classes)}
+        worker.classes |= definitions.keys()
+        label, descriptors = worker.segments.send(parcel, give_all=False)
+        worker.batches[batch.id] = batch
+        worker.assigned += len(batch)
+        count = len(column[1])
+        self._send(worker, ("batch", batch.id, count, batch.clocked, column, label, definitions), descriptors)
+
+    def _refuse(self, batch: Batch, position: int, sentence: str) -> None:
+        """Give back what cannot be sent: from the first argument on that cannot be pickled, which fails when it is first."""
+        now = time.perf_counter()
+        values: list[Any] = []
+        failures = {}
+        if position == 0:
+            values, failures = [None], {0: Failure(f"its argument {sentence}", retryable=False)}
+        returned = range(position or 1, len(batch))
+        self._backend.emit(
+            Done(batch.id, 0, values, failures, 0, 0, now, 0.0, 0.0, None, returned, final=position == 0)
+        )
+
+    # -- events come in
+
+    def _exchange(self, worker: _Worker) -> None:
+        if worker.channel.pending and not worker.channel.flush():
+            self._watch(worker)
+        for message in worker.channel.receive_ready():
+            self._take(worker, message)
+        if worker.channel.closed:
+            self._backend.unwatch(worker.channel)
+        self._assign()
+
+    def _take(self, worker: _Worker, message: tuple[Any, ...]) -> None:
+        kind = message[0]
+        if kind == "done":
+            self._done(worker, message)
+        elif kind == "log":
+            _log(message[1])
+        elif kind == "ready":
+            worker.ready = True
+            self._start_deaths = 0
+            self._dismiss_idle(worker)
+        elif kind == "back":
+            batch = worker.batches.pop(message[1], None)
+            if batch is not None:  # The engine submits it again, to the site that is current then.
+                now = time.perf_counter()
+                self._backend.emit(Done(batch.id, 0, [], {}, 0, 0, now, 0.0, 0.0, None, range(len(batch))))
+            self._dismiss_idle(worker)
+        elif kind == "failed":
+            raise BackendError(f"{message[1]}\n\nIn the worker:\n{message[2]}")
+
+    def _done(self, worker: _Worker, message: tuple[Any, ...]) -> None:
+        _, place, times, column, packed_failures, label, definitions, resident = message
+        batch_id, first, lane, returned, final = place
+        if definitions:
+            wire.add_definitions(definitions)
+            worker.classes |= definitions.keys()
+        values, refusals = wire.unpack(column, worker.segments.receive(label))
+        worker.segments.done(label)
+        failures = {position: unpack_failure(packed) for position, packed in packed_failures.items()}
+        for offset, sentence in refusals.items():
+            failures[first + offset] = Failure(f"its result {sentence}", retryable=False)
+        started, seconds, cpu_seconds, clocks = times
+        size = sum(label[2]) + wire.column_bytes(column)
+        self._backend.emit(
+            Done(
+                batch_id, first, values, failures, worker.number, lane, started, seconds, cpu_seconds, clocks,
+                returned, final, size, resident,
+            )
+        )  # fmt: skip
+        if final:
+            worker.batches.pop(batch_id, None)
+            worker.suspect = worker.suspect and bool(worker.batches)
+            self._dismiss_idle(worker)
+
+    def _deaths(self) -> None:
+        for ended in self._launcher.ended():
+            worker = self._workers.pop(ended.worker, None)
+            if worker is None:
+                continue
+            for message in worker.channel.receive_ready():  # What it sent before it died.
+                self._take(worker, message)
+            self._bury(worker, ended.exitcode, ended.signal)
+        if not (self._closing or self._retired):
+            self._adjust()
+            self._assign()
+
+    def _bury(self, worker: _Worker, exitcode: int | None, signal_number: int | None) -> None:
+        self._backend.unwatch(worker.channel)
+        running, unsent = _last_words(worker)
+        if worker.batches:
+            signal = None if signal_number is None else signal_name(signal_number)
+            self._backend.emit(
+                Lost(worker.number, list(worker.batches), running, unsent, exitcode, signal, worker.stopped)
+            )
+        elif not worker.ready and not self._closing:
+            self._start_deaths += 1
+        worker.channel.close()
+        worker.segments.close()
+        worker.slots.close()
+        if self._start_deaths >= _MOST_START_DEATHS:
+            how = f"exit code {exitcode}" if exitcode is not None else f"signal {signal_name(signal_number or 0)}"
+            when = "in setup" if self._spec.setup is not None else "while they load the function"
+            raise BackendError(f"workers die {when} ({how})")
+
+    def running(self) -> list[Running]:
+        return [found for worker in self._workers.values() if worker.batches for found in worker.running()]
+
+    def stop(self, tasks: Collection[Running]) -> None:
+        for number in {task.worker for task in tasks}:
+            worker = self._workers.get(number)
+            if worker is not None and not worker.stopped:
+                worker.stopped = True
+                self._launcher.kill(number)
+
+    def resize(self, shape: Shape) -> bool:
+        if shape.workers == 1 and not self._spec.isolate:
+            return False
+        if shape.lanes != self._shape.lanes:
+            for worker in self._workers.values():
+                if shape.lanes > worker.slots.lanes:
+                    self._retire(worker)
+                elif not worker.retiring:
+                    worker.lanes = shape.lanes
+                    worker.peak_lanes = max(worker.peak_lanes, shape.lanes)
+                    self._send(worker, ("lanes", shape.lanes))
+        self._shape = shape
+        self._adjust()
+        self._assign()
+        return True
+
+    def take_back(self) -> list[Batch]:
+        batches = [*self._suspects, *self._backlog]
+        self._suspects.clear()
+        self._backlog.clear()
+        self._retired = True
+        for worker in self._workers.values():
+            self._send(worker, ("back",))
+        return batches
+
+    @property
+    def idle(self) -> bool:
+        return not (self._backlog or self._suspects or any(worker.batches for worker in self._workers.values()))
+
+    def close(self, *, drain: bool) -> None:
+        if os.getpid() != self._pid:  # A forked child: the workers are not ours.
+            return
+        self._closing = True
+        if drain:
+            for worker in self._workers.values():
+                worker.channel.queue(("stop",))
+        else:
+            for worker in self._workers.values():
+                self._launcher.kill(worker.number)
+        self._await_ends(time.perf_counter() + _CLOSE_SECONDS)
+        if self._workers:
+            for number in tuple(self._workers):
+                self._launcher.kill(number)
+            self._await_ends(time.perf_counter() + _CLOSE_SECONDS)
+        self._backend.unwatch(self._launcher)
+        self._launcher.close()
+        if self._function_memory >= 0:
+            os.close(self._function_memory)
+            self._function_memory = -1
+
+    def _await_ends(self, deadline: float) -> None:
+        """Wait until all workers are gone; what they still say is read, so that none blocks while it says it."""
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._launcher, selectors.EVENT_READ)
+            for worker in self._workers.values():
+                if not worker.channel.closed:
+                    selector.register(worker.channel, selectors.EVENT_READ, worker)
+            while self._workers and (left := deadline - time.perf_counter()) > 0:
+                for key, _ in selector.select(left):
+                    if key.data is None:
+                        self._bury_ended(selector)
+                    elif not key.data.channel.closed:
+                        for message in key.data.channel.receive_ready():
+                            if message[0] == "log":
+                                _log(message[1])
+                        if key.data.channel.closed:
+                            selector.unregister(key.data.channel)
+                for worker in self._workers.values():
+                    worker.channel.flush()
+
+    def _bury_ended(self, selector: selectors.BaseSelector) -> None:
+        for ended in self._launcher.ended():
+            worker = self._workers.pop(ended.worker, None)
+            if worker is not None:
+                if worker.channel.sock.fileno() >= 0 and worker.channel.fileno() in selector.get_map():
+                    selector.unregister(worker.channel)
+                worker.batches.clear()
+                self._bury(worker, ended.exitcode, ended.signal)
+        if self._launcher.broken:
+            self._workers.clear()
+
+
+def _last_words(worker: _Worker) -> tuple[list[Running], dict[int, Sequence[int]]]:
+    """Read from the slots of a dead worker what it was doing: running tasks, and batches it was packing or unpacking."""
+    running: list[Running] = []
+    doubtful: dict[int, Sequence[int]] = {}
+    for lane in range(worker.peak_lanes):
+        slot = worker.slots.slot(lane)
+        batch = worker.batches.get(slot[BATCH])
+        if slot[PHASE] == IDLE or batch is None:
+            continue
+        if slot[PHASE] == RUNNING:
+            running.append(Running(batch.id, slot[POSITION], slot[STARTED] / 1e9, worker.number, lane))
+        elif slot[PHASE] in (LOADING, SENDING):
+            doubtful[batch.id] = range(len(batch))
+    return running, doubtful
+
+
+def _logging_levels() -> dict[str, int]:
+    """Return the level of the root logger (as "") and of every logger that has one of its own."""
+    levels = {"": logging.getLogger().getEffectiveLevel()}
+    for name, logger in tuple(logging.Logger.manager.loggerDict.items()):
+        if isinstance(logger, logging.Logger) and logger.level:
+            levels[name] = logger.level
+    return levels
+
+
+def _log(fields: dict[str, Any]) -> None:
+    record = logging.makeLogRecord(fields)
+    logger = logging.getLogger(record.name)
+    if logger.isEnabledFor(record.levelno):
+        logger.handle(record)

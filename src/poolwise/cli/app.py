@@ -1,0 +1,207 @@
+"""The typer application: commands, their options and help texts. What they do is in the file of each command."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from poolwise.cli.terminal import FAILED, INTERRUPTED, USAGE, CommandError, say, say_error
+
+app = typer.Typer(
+    name="poolwise",
+    add_completion=False,
+    rich_markup_mode=None,  # plain help does not import rich, and comes in half the time
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+EXIT_CODES = "Exit codes: 0 all done, 1 the run failed, 2 usage, 3 done with failed items, 130 interrupted."
+
+
+def run_app(arguments: list[str]) -> int:
+    """Run the command line and return the exit code. Nothing that a user can cause ends in a traceback."""
+    try:
+        code = app(args=arguments, prog_name="poolwise", standalone_mode=False)
+    except CommandError as error:
+        say_error(error.message, error.hint)
+        return error.code
+    except KeyboardInterrupt:
+        say("interrupted")
+        return INTERRUPTED
+    except (typer.Abort, EOFError):
+        return INTERRUPTED
+    except Exception as error:
+        # Typer brings click under its own name or under click's, so its errors are known by what they can do.
+        if not hasattr(error, "format_message"):
+            raise
+        say_error(*_usage_words(error))
+        return USAGE
+    return code if isinstance(code, int) else FAILED
+
+
+def _usage_words(error: Any) -> tuple[str, str]:
+    """Put a usage error of typer into our words: a sentence without a capital, and where to read on."""
+    message = str(error.format_message()).strip().rstrip(".")
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else "poolwise"
+    return message[:1].lower() + message[1:], f"{command} --help says more"
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        import poolwise
+
+        typer.echo(f"poolwise {poolwise.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _top(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Apply one function to many items, on threads or processes as fits, without losing an item."""
+
+
+Shape = Annotated[
+    str, typer.Option(metavar="SHAPE", help="Workers x lanes: auto, serial, 1x8 (threads), 4x1 (processes), 4x8.")
+]
+Progress = Annotated[bool, typer.Option("--progress", help="Show a progress bar on stderr.")]
+
+
+@app.command(
+    name="run",
+    epilog=EXIT_CODES,
+    short_help="Call a function on every item; outcomes as JSON lines.",
+)
+def _run(
+    function: Annotated[str, typer.Argument(metavar="MODULE:FUNCTION", help="Such as math:sqrt or my_file.py:fetch.")],
+    items: Annotated[
+        str | None,
+        typer.Argument(metavar="ITEMS", show_default=False, help="A file with one item a line, or - for stdin."),
+    ] = None,
+    *,
+    jsonl: Annotated[
+        bool, typer.Option("--jsonl", help="ITEMS holds JSON lines; the function gets the values.")
+    ] = False,
+    csv: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Take the items from a CSV file (- for stdin).")
+    ] = None,
+    column: Annotated[str | None, typer.Option(metavar="NAME", help="The column of --csv that holds them.")] = None,
+    glob: Annotated[
+        str | None,
+        typer.Option(metavar="PATTERN", help="Take the paths of matching files, sorted; '**' crosses folders."),
+    ] = None,
+    starred: Annotated[
+        bool, typer.Option("--starred", help="Spread JSON lists over positional, objects over keyword arguments.")
+    ] = False,
+    output: Annotated[
+        str,
+        typer.Option("-o", "--output", metavar="FILE", show_default=False, help="Write outcomes here, not to stdout."),
+    ] = "-",
+    shape: Shape = "auto",
+    ordered: Annotated[bool, typer.Option("--ordered", help="Outcomes in input order, not as they complete.")] = False,
+    retry: Annotated[int, typer.Option(min=0, metavar="N", help="Further attempts at an item that raises.")] = 0,
+    timeout: Annotated[
+        float | None, typer.Option(metavar="SECONDS", help="Stop an item that runs longer (in a child process).")
+    ] = None,
+    isolate: Annotated[
+        bool, typer.Option("--isolate", help="Only child processes, one item at a time in each: survives crashes.")
+    ] = False,
+    per_second: Annotated[
+        float | None, typer.Option("--per-second", metavar="N", help="Start at most N calls a second.")
+    ] = None,
+    progress: Progress = False,
+) -> int:
+    """Call MODULE:FUNCTION on every item and write one JSON line per outcome.
+
+    The current folder is importable. Each line of ITEMS is one item, a str, blank lines included (with --jsonl blank
+    lines are passed over). Items are read as they are needed, so an endless stdin works. What the function prints
+    goes to stderr.
+
+    An outcome has: index, key, ok, value (null where JSON cannot hold it exactly, and then repr), error (null, or
+    type, message, traceback), attempts, started, finished, seconds, cpu_seconds, worker, lane.
+
+    Ctrl-C finishes what was begun; a second one stops at once.
+    """
+    from poolwise.cli.run import RunCommand, run_command
+    from poolwise.cli.sources import Source
+
+    options: dict[str, Any] = {"shape": shape, "ordered": ordered, "retry": retry}
+    options |= {"timeout": timeout, "isolate": isolate}
+    if per_second is not None:
+        options["limits"] = _limits(per_second)
+    source = Source(items=items, csv=csv, glob=glob, jsonl=jsonl, column=column)
+    return run_command(RunCommand(function, source, output, starred=starred, progress=progress, options=options))
+
+
+def _limits(per_second: float) -> Any:
+    from poolwise import Limits, UsageError
+
+    try:
+        return Limits(per_second=per_second)
+    except UsageError as error:
+        raise CommandError(f"--per-second is {per_second:g}; it must be above 0") from error
+
+
+def _note_operation(context: typer.Context, parameter: typer.CallbackParam, values: Any) -> Any:
+    """Note that an operation was reached: typer calls back in the order of the command line."""
+    if values and not context.resilient_parsing:
+        if len(values) > 1:
+            raise CommandError(f"--{parameter.name} is given {len(values)} times, and once is possible")
+        context.meta.setdefault(_ORDER, []).append(parameter.name)
+    return values
+
+
+_ORDER = "poolwise.cli.operations"
+
+
+@app.command(name="images", epilog=EXIT_CODES, short_help="Process a folder of photographs into another folder.")
+def _images(
+    context: typer.Context,
+    source: Annotated[str, typer.Argument(metavar="SRC", help="A folder, searched with its subfolders.")],
+    destination: Annotated[str, typer.Argument(metavar="DST", help="The folder for the results; it is created.")],
+    *,
+    blur: Annotated[
+        list[float] | None,
+        typer.Option(metavar="RADIUS", callback=_note_operation, help="Gaussian blur, radius in pixels."),
+    ] = None,
+    fit: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SIZE", callback=_note_operation, help="Shrink into SIZE: 1200, or 1200x800."),
+    ] = None,
+    shape: Shape = "auto",
+    progress: Progress = False,
+) -> int:
+    """Process every image in SRC and write the results to DST, under the same names.
+
+    Operations are applied in the order in which they are written. EXIF orientation is applied, EXIF and ICC profiles
+    are kept, originals are never touched, and a result appears complete or not at all. A file that cannot be
+    processed costs that file, and is named with the reason.
+    """
+    from poolwise.cli.images import ImagesCommand, images_command, parse_size
+
+    given = {"blur": blur[0] if blur else None, "fit": parse_size(fit[0]) if fit else None}
+    operations = {name: given[name] for name in context.meta.get(_ORDER, ())}
+    if not operations:
+        raise CommandError("there is nothing to do to the images", hint="give --blur RADIUS, --fit SIZE, or both")
+    options = {"shape": shape, "progress": progress}
+    return images_command(ImagesCommand(source, destination, operations, options))
+
+
+@app.command(name="demo", short_help="Measure threads against processes on real photographs, here.")
+def _demo(
+    photos: Annotated[
+        str | None,
+        typer.Option(metavar="DIR", help="Photographs to use; otherwise ../shared/photos, or generated ones."),
+    ] = None,
+) -> int:
+    """Blur, shrink and save photographs one after another, on threads, and on processes; show the seconds of each.
+
+    Takes less than a minute. Results go to a temporary folder, which is removed.
+    """
+    from poolwise.cli.demo import demo_command
+
+    return demo_command(photos)

@@ -1,0 +1,71 @@
+"""Taking the outcomes of a run until it ends, one way or another, and saying how it ended."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from poolwise.cli.interrupts import Interrupts
+from poolwise.cli.sources import InputError
+from poolwise.cli.streams import OutputClosed, OutputFailed
+from poolwise.cli.terminal import FAILED, INTERRUPTED, USAGE, Tally, is_terminal, say, say_error
+
+if TYPE_CHECKING:
+    from poolwise import Outcome, Run
+
+
+def consume(run: Run[Any], interrupts: Interrupts, take: Callable[[Outcome[Any]], object], tally: Tally) -> int:
+    """Take every outcome of a run; then say what went wrong, and in one line how it went.
+
+    Args:
+        run: not yet begun.
+        interrupts: what Ctrl-C does.
+        take: called with each outcome.
+        tally: counts them. A tally that is `loud` is printed also where all went well and nobody watches.
+
+    Returns:
+        The exit code.
+    """
+    from poolwise import PoolwiseError
+
+    started = time.perf_counter()
+    code = None
+    try:
+        with run:
+            interrupts.drain_with(run.drain)
+            for outcome in run:
+                tally.add(outcome)
+                take(outcome)
+    except OutputClosed:
+        return FAILED
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    except (InputError, OutputFailed) as error:
+        say_error(str(error))
+        code = FAILED
+    except PoolwiseError as error:
+        code = explain(error)
+    if interrupts.count:
+        code = INTERRUPTED
+    if code != USAGE and (tally.loud or tally.failed or code is not None or is_terminal()):
+        _summarise(run, tally, time.perf_counter() - started, stopped=code == INTERRUPTED)
+    return tally.code if code is None else code
+
+
+def explain(error: Exception) -> int:
+    """Say what an error of poolwise is about, and return the exit code that it means."""
+    from poolwise import InternalError, UsageError
+
+    if isinstance(error, InternalError):
+        say_error(str(error), hint="this is a fault of poolwise: please report it, with what you ran")
+    else:
+        say_error(str(error))
+    return USAGE if isinstance(error, UsageError) else FAILED
+
+
+def _summarise(run: Run[Any], tally: Tally, seconds: float, *, stopped: bool) -> None:
+    prefix = "interrupted after " if stopped else ""
+    say(prefix + tally.summary(seconds, str(run.plan.shape)))
+    if tally.first_failure and not tally.loud:
+        say(f"the first failure: {tally.first_failure}")

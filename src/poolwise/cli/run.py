@@ -1,0 +1,106 @@
+"""`poolwise run`: one function over many items, outcomes as lines of JSON."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO
+
+from poolwise.cli.consume import consume, explain
+from poolwise.cli.interrupts import Interrupts
+from poolwise.cli.records import outcome_line
+from poolwise.cli.sources import InputError, Opened, Source, open_source
+from poolwise.cli.streams import LineWriter, OutputClosed, OutputFailed, claim_stdout
+from poolwise.cli.target import load_function, spread
+from poolwise.cli.terminal import CLEAR_LINE, FAILED, INTERRUPTED, CommandError, Tally, expect_bar, say_error, say_hint
+
+_STDOUT = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
+"""Names of standard output; the last three would lead to stderr once `claim_stdout` was called."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunCommand:
+    """What the user asked for.
+
+    Args:
+        function: MODULE:FUNCTION.
+        source: where items come from.
+        output: a file for the outcomes, or "-" for stdout.
+        starred: spread lists and objects over arguments.
+        progress: show a bar.
+        options: further options of `poolwise.run`.
+    """
+
+    function: str
+    source: Source
+    output: str = "-"
+    starred: bool = False
+    progress: bool = False
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+def run_command(command: RunCommand) -> int:
+    """Run the command and return the exit code."""
+    command.source.check()
+    if command.starred and not command.source.jsonl:
+        raise CommandError("--starred spreads lists and objects over arguments, and only --jsonl gives such items")
+    _spare_the_input(command)
+    open_stdout = claim_stdout()
+    fn = load_function(command.function)
+    with Interrupts() as interrupts:
+        try:
+            opened = open_source(command.source, interrupts.wait_readable, count=command.progress)
+            return _stream(command, fn, opened, interrupts, open_stdout)
+        except CommandError:
+            if interrupts.count:  # the input did not end too early, it was ended
+                return INTERRUPTED
+            raise
+        except OutputClosed:
+            return FAILED
+        except (InputError, OutputFailed) as error:
+            say_error(str(error))
+            return FAILED
+
+
+def _stream(
+    command: RunCommand,
+    fn: Callable[..., Any],
+    opened: Opened,
+    interrupts: Interrupts,
+    open_stdout: Callable[[], BinaryIO],
+) -> int:
+    import poolwise
+
+    called = spread(fn) if command.starred else fn
+    try:
+        run = poolwise.run(called, opened.items, progress=command.progress, total=opened.total, **command.options)
+    except poolwise.PoolwiseError as error:
+        return explain(error)
+    to_stdout = command.output in _STDOUT
+    file = open_stdout() if to_stdout else _open_file(command.output)
+    # A bar and outcomes on one terminal: each line takes the place of the bar, which is drawn again below it.
+    mixed = command.progress and expect_bar() and file.isatty()
+    name, prefix = "stdout" if to_stdout else command.output, CLEAR_LINE.encode() if mixed else b""
+    with LineWriter(file, name, prefix) as writer:
+        tally = Tally()
+        code = consume(run, interrupts, lambda outcome: writer.write(outcome_line(outcome)), tally)
+    if not tally.done and tally.failed_types == {"TypeError"} and not command.source.jsonl:
+        say_hint("items are str as they are read; --jsonl decodes each line, so that 4 is a number")
+    return code
+
+
+def _open_file(path: str) -> BinaryIO:
+    try:
+        return open(path, "wb")
+    except OSError as error:
+        raise CommandError(f"cannot write {path!r}: {error.strerror}") from error
+
+
+def _spare_the_input(command: RunCommand) -> None:
+    """Refuse an output that would empty the input before it is read."""
+    path = command.source.path
+    if path is None or path == "-" or command.output in _STDOUT:
+        return
+    if os.path.exists(path) and os.path.exists(command.output) and os.path.samefile(path, command.output):
+        raise CommandError(f"{command.output!r} is the input; outcomes need a file of their own")

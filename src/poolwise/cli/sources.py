@@ -1,0 +1,261 @@
+"""Where items come from: a file of lines, JSON lines, a column of a CSV file, a glob. All but the glob are lazy.
+
+Descriptors are read here rather than file objects, because a blocked read has to end at Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from poolwise.cli.terminal import CommandError, suggestion
+
+CHUNK_BYTES = 1 << 16
+
+
+class InputError(Exception):
+    """The input cannot be read on; the message names the line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where items come from, as the command line says it; exactly one of the first three.
+
+    Args:
+        items: a file of lines, or "-" for stdin.
+        csv: a CSV file, or "-".
+        glob: a pattern of paths.
+        jsonl: the lines of `items` are JSON.
+        column: the column of `csv`.
+    """
+
+    items: str | None = None
+    csv: str | None = None
+    glob: str | None = None
+    jsonl: bool = False
+    column: str | None = None
+
+    def check(self) -> None:
+        """Refuse combinations that cannot be meant.
+
+        Raises:
+            CommandError: saying which.
+        """
+        given = [name for name in ("items", "csv", "glob") if getattr(self, name) is not None]
+        if not given:
+            raise CommandError(
+                "no items are given",
+                hint="name a file of lines, - for stdin, --csv FILE --column NAME, or --glob PATTERN",
+            )
+        if len(given) > 1:
+            names = " and ".join("ITEMS" if name == "items" else f"--{name}" for name in given)
+            hint = "quote the pattern, or the shell spreads it over arguments" if "glob" in given else ""
+            raise CommandError(f"{names} exclude each other: items come from one place", hint=hint)
+        if self.jsonl and self.items is None:
+            raise CommandError("--jsonl says how ITEMS is to be read, and there is no ITEMS")
+        if (self.column is None) != (self.csv is None):
+            raise CommandError("--csv FILE and --column NAME go together")
+
+    @property
+    def path(self) -> str | None:
+        """The file that is read, "-" for stdin, None for a glob."""
+        return self.items if self.items is not None else self.csv
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """Items that can be taken.
+
+    Attributes:
+        items: the items.
+        total: how many, where that is known beforehand.
+    """
+
+    items: Iterable[Any]
+    total: int | None = None
+
+
+def open_source(source: Source, wait_readable: Callable[[int], bool], *, count: bool) -> Opened:
+    """Open the items.
+
+    Args:
+        source: which were asked for.
+        wait_readable: waits until a descriptor can be read; False ends the input.
+        count: find out how many there are, where a first pass over a file can tell.
+
+    Raises:
+        CommandError: where there is nothing to read.
+    """
+    source.check()
+    if source.glob is not None:
+        paths = matching_paths(source.glob)
+        return Opened(paths, len(paths))
+    path = str(source.path)
+    descriptor = _open(path)
+    text = _numbered_text(descriptor, "stdin" if path == "-" else path, wait_readable)
+    if source.csv is not None:
+        return Opened(_cells(text, str(source.column)))
+    total = _count_lines(descriptor, skip_blank=source.jsonl) if count else None
+    return Opened(_decoded(text) if source.jsonl else (line for _, line in text), total)
+
+
+def matching_paths(pattern: str) -> list[str]:
+    """List the files that match a pattern (`**` crosses folders), sorted; folders where it ends with a slash.
+
+    Raises:
+        CommandError: where nothing matches.
+    """
+    import glob
+
+    folders = pattern.endswith(("/", os.sep))
+    paths = sorted(path for path in glob.iglob(pattern, recursive=True) if folders or not os.path.isdir(path))
+    if not paths:
+        raise CommandError(f"no {'folder' if folders else 'file'} matches {pattern!r} in {os.getcwd()}")
+    return paths
+
+
+def _open(path: str) -> int:
+    if path == "-":
+        from poolwise.cli.streams import claim_stdin
+
+        return claim_stdin()
+    try:
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+    except OSError as error:
+        raise CommandError(f"cannot read {path!r}: {error.strerror}", hint=_file_hint(path)) from error
+    if os.path.isdir(path):
+        os.close(descriptor)
+        raise CommandError(f"cannot read {path!r}: it is a folder", hint="--glob 'FOLDER/**' takes the files in it")
+    return descriptor
+
+
+def _file_hint(path: str) -> str:
+    folder = os.path.dirname(path) or "."
+    try:
+        return suggestion(os.path.basename(path), os.listdir(folder))
+    except OSError:
+        return ""
+
+
+def _byte_lines(descriptor: int, wait_readable: Callable[[int], bool]) -> Iterator[bytes]:
+    """Give the lines without their newline; what follows the last newline is a line unless it is empty."""
+    pieces: list[bytes] = []
+    try:
+        while wait_readable(descriptor):
+            chunk = os.read(descriptor, CHUNK_BYTES)
+            if not chunk:
+                break
+            first, *lines = chunk.split(b"\n")
+            pieces.append(first)
+            if lines:
+                yield b"".join(pieces)
+                yield from lines[:-1]
+                pieces = [lines[-1]]
+        else:
+            return  # interrupted: half a line is no item
+        if rest := b"".join(pieces):
+            yield rest
+    finally:
+        os.close(descriptor)
+
+
+def _numbered_text(
+    descriptor: int, name: str, wait_readable: Callable[[int], bool]
+) -> Iterator[tuple[tuple[str, int], str]]:
+    """Give ((file, line number), text): UTF-8, without a byte order mark, without the CR of a CRLF.
+
+    Raises:
+        InputError: at bytes that are not UTF-8, and where reading fails.
+    """
+    number = 0
+    try:
+        for number, line in enumerate(_byte_lines(descriptor, wait_readable), 1):
+            if number == 1:
+                line = line.removeprefix(b"\xef\xbb\xbf")
+            yield (name, number), line.removesuffix(b"\r").decode()
+    except UnicodeDecodeError as error:
+        byte = error.object[error.start]
+        raise InputError(f"line {number:,} of {name} is not UTF-8 (byte 0x{byte:02x} at {error.start})") from error
+    except OSError as error:
+        raise InputError(f"cannot read {name} after line {number:,}: {error.strerror}") from error
+
+
+def _decoded(text: Iterator[tuple[tuple[str, int], str]]) -> Iterator[Any]:
+    """Decode JSON lines. A blank line holds no value, and is passed over."""
+    import json
+
+    for (name, number), line in text:
+        if line.isspace() or not line:
+            continue
+        try:
+            yield json.loads(line)
+        except ValueError as error:
+            reason = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
+            where = f" at column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
+            raise InputError(f"line {number:,} of {name} is not JSON: {reason}{where}") from error
+        except RecursionError as error:
+            raise InputError(f"line {number:,} of {name} is nested too deeply") from error
+
+
+def _cells(text: Iterator[tuple[tuple[str, int], str]], column: str) -> Iterator[str]:
+    """Give one column of CSV. The first row, which names the columns, is read at once.
+
+    Raises:
+        CommandError: where there is no such column.
+        InputError: where a row cannot be read, or has no such cell.
+    """
+    import csv
+    import sys
+
+    csv.field_size_limit(sys.maxsize)
+    where = ("the CSV file", 1)
+
+    def lines() -> Iterator[str]:
+        nonlocal where
+        for place, line in text:
+            where = place
+            yield f"{line}\n"
+
+    def rows() -> Iterator[list[str]]:
+        try:
+            yield from csv.reader(lines(), strict=True)
+        except csv.Error as error:
+            raise InputError(f"line {where[1]:,} of {where[0]} is not CSV: {error}") from error
+
+    table = rows()
+    place = _column_place(next(table, None), column)
+
+    def cells() -> Iterator[str]:
+        for row in table:
+            if len(row) > place:
+                yield row[place]
+            elif row:  # csv reads a blank line as a row of no cells at all
+                raise InputError(f"line {where[1]:,} of {where[0]} has no cell for {column!r}, but only {len(row)}")
+
+    return cells()
+
+
+def _column_place(names: list[str] | None, column: str) -> int:
+    if names is None:
+        raise CommandError(f"the CSV file is empty, so it has no column {column!r}")
+    if names.count(column) == 1:
+        return names.index(column)
+    if column in names:
+        raise CommandError(f"the CSV file has {names.count(column)} columns {column!r}")
+    known = suggestion(column, names) or f"its columns are {', '.join(repr(name) for name in names)}"
+    raise CommandError(f"the CSV file has no column {column!r}", hint=known)
+
+
+def _count_lines(descriptor: int, *, skip_blank: bool) -> int | None:
+    """Count the lines of a regular file, and go back to its beginning; None for pipes and terminals."""
+    import stat
+
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return None
+    start = os.lseek(descriptor, 0, os.SEEK_CUR)
+    copy = os.dup(descriptor)
+    count = sum(1 for line in _byte_lines(copy, lambda _: True) if not (skip_blank and not line.strip()))
+    os.lseek(descriptor, start, os.SEEK_SET)
+    return count

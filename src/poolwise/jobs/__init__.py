@@ -1,0 +1,57 @@
+"""The job protocol, and `load(name)`. Each other file here is one job: a built-in piece of work.
+
+A job is a function `job(source, destination, **options) -> Run`. It
+
+* checks its arguments before anything is executed (UsageError), and says which extra it misses (BackendUnavailable),
+* finds its items and hands them, with one picklable function for one item and the options of `poolwise.run`, to
+  `poolwise.run`: jobs use the public API alone,
+* gives one outcome per input, with a key that the user recognises, and failures that are one sentence each,
+* never prints, and leaves no half-written file under a final name.
+
+A new job is one new file here, its name in `NAMES`, and a command in `poolwise.cli`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
+
+from poolwise import UnknownNameError
+
+if TYPE_CHECKING:
+    from poolwise import Limits, Retry, Run, Shape
+
+NAMES = ("images",)
+
+
+class RunOptions(TypedDict, total=False):
+    """The options of `poolwise.run` that every job hands on."""
+
+    shape: Literal["auto", "serial"] | str | Shape
+    backend: str
+    ordered: bool
+    hint: Literal["io", "cpu"] | None
+    retry: int | Retry
+    timeout: float | None
+    isolate: bool
+    on_lost: Literal["rerun", "fail"]
+    setup: Callable[[], object] | None
+    limits: Limits | None
+    progress: bool
+
+
+Job = Callable[..., "Run[Any]"]
+"""`job(source, destination, **options)`: prepares the work, which starts when the run is iterated or entered."""
+
+
+def load(name: str) -> Job:
+    """Import a job by name.
+
+    Raises:
+        UnknownNameError: where there is none of that name.
+    """
+    if name == "images":
+        from poolwise.jobs.images import images
+
+        return images
+    raise UnknownNameError(f"there is no job {name!r}; there are: {', '.join(NAMES)}")

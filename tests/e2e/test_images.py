@@ -1,0 +1,295 @@
+"""`poolwise images` and `poolwise.jobs.images`: a folder of photographs into a mirrored folder."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image, ImageCms, ImageFilter, ImageOps
+
+import poolwise as package
+from poolwise import UsageError
+from poolwise.jobs import load
+from poolwise.jobs.images import ImageError, find_images, images
+from zoo.marks import wait_until
+
+ORIENTATION = 0x0112
+
+
+def photograph(size: tuple[int, int] = (240, 160), mode: str = "RGB") -> Image.Image:
+    """Make a picture in which every region differs, with noise."""
+    parts = [Image.linear_gradient("L"), Image.radial_gradient("L"), Image.linear_gradient("L").rotate(90)]
+    picture = Image.merge("RGB", [part.resize(size) for part in parts])
+    return Image.blend(picture, Image.effect_noise(size, 90).convert("RGB"), 0.2).convert(mode)
+
+
+def files(folder: Path) -> list[str]:
+    """List all files below a folder, hidden ones too."""
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir())
+
+
+@pytest.fixture
+def source(poolwise: Any) -> Path:
+    """A folder `in` with two photographs, one of them deeper."""
+    folder: Path = poolwise.folder / "in"
+    (folder / "deep" / "er").mkdir(parents=True)
+    photograph().save(folder / "a.jpg", quality=92)
+    photograph((160, 240)).save(folder / "deep" / "er" / "Bild ä.PNG")
+    return folder
+
+
+@pytest.mark.parametrize("shape", ["auto", "1x1", "1x2", "2x1"])
+def test_the_tree_is_mirrored(poolwise: Any, source: Path, shape: str) -> None:
+    """Results have the names, places and formats of their originals, and fit; originals stay as they were."""
+    before = {name: (source / name).read_bytes() for name in files(source)}
+    ended = poolwise("images", "in", "out", "--blur", "2", "--fit", "120", "--shape", shape)
+    assert (ended.code, ended.out) == (0, b"")
+    assert ended.err.startswith("2 images: 2 done in ")
+    assert files(poolwise.folder / "out") == files(source)
+    for name, size, kind in (("a.jpg", (120, 80), "JPEG"), ("deep/er/Bild ä.PNG", (80, 120), "PNG")):
+        with Image.open(poolwise.folder / "out" / name) as image:
+            assert (image.size, image.format) == (size, kind)
+    assert {name: (source / name).read_bytes() for name in files(source)} == before
+
+
+def test_operations_run_in_the_order_given(poolwise: Any, source: Path) -> None:
+    """Blur before fit and fit before blur are different pictures, each equal to what Pillow alone makes of it."""
+    for name, words in (("one", ["--blur", "3", "--fit", "90x60"]), ("two", ["--fit", "90x60", "--blur", "3"])):
+        assert poolwise("images", "in", name, *words).code == 0
+    expected = {}
+    with Image.open(source / "a.jpg") as image:
+        blurred = image.filter(ImageFilter.GaussianBlur(3))
+        blurred.thumbnail((90, 60))
+        expected["one"] = blurred
+    with Image.open(source / "a.jpg") as image:
+        image.thumbnail((90, 60))
+        expected["two"] = image.filter(ImageFilter.GaussianBlur(3))
+    for name, picture in expected.items():
+        memory = io.BytesIO()
+        picture.save(memory, "JPEG")
+        assert (poolwise.folder / name / "a.jpg").read_bytes() == memory.getvalue()
+    assert (poolwise.folder / "one" / "a.jpg").read_bytes() != (poolwise.folder / "two" / "a.jpg").read_bytes()
+
+
+def test_bad_files_cost_themselves_and_are_named(poolwise: Any, source: Path) -> None:
+    """Each file that cannot be processed is named with its reason; all others are done; the exit code is 3."""
+    whole = (source / "a.jpg").read_bytes()
+    (source / "truncated.jpg").write_bytes(whole[: len(whole) // 2])
+    (source / "text.jpg").write_text("<html>not found</html>")
+    (source / "empty.png").touch()
+    (source / "drawing.jpg").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")
+    first, second = photograph((40, 40)), ImageOps.invert(photograph((40, 40)))
+    first.save(source / "moving.gif", save_all=True, append_images=[second])
+    first.save(source / "moving.webp", save_all=True, append_images=[second])
+    photograph((40, 40), "I;16").save(source / "deep.tif")
+    os.mkfifo(source / "pipe.jpg")
+    os.symlink("nowhere", source / "broken.jpg")
+    ended = poolwise("images", "in", "out", "--fit", "100")
+    assert ended.code == 3
+    assert files(poolwise.folder / "out") == ["a.jpg", "deep/er/Bild ä.PNG"]
+    reasons = dict(line.removeprefix("failed: ").split(": ", 1) for line in ended.err.splitlines()[:-1])
+    assert set(reasons) == set(find_images(source)) - {"a.jpg", "deep/er/Bild ä.PNG"}
+    for name, reason in {
+        "truncated.jpg": "cannot be processed: image file is truncated",
+        "text.jpg": "is not an image",
+        "empty.png": "is empty",
+        "drawing.jpg": "is not an image",
+        "moving.gif": "holds 2 pictures",
+        "moving.webp": "holds 2 pictures",
+        "deep.tif": "has pixels of the kind 'I;16'",
+        "pipe.jpg": "is not a regular file",
+        "broken.jpg": "cannot be read: No such file or directory",
+    }.items():
+        assert reasons[name].startswith(reason), reasons
+    assert ended.err.splitlines()[-1].startswith("11 images: 2 done, 9 failed in ")
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_orientation_is_applied_and_metadata_kept(tmp_path: Path, orientation: int) -> None:
+    """A rotated photograph comes out upright, its tag reset, its profile and its other EXIF tags kept."""
+    picture = photograph((60, 40))
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    exif[0x010F] = "Maker"
+    (tmp_path / "in").mkdir()
+    picture.save(tmp_path / "in" / "a.png", exif=exif, icc_profile=profile)
+    with images(tmp_path / "in", tmp_path / "out", fit=1000, shape="1x1") as run:
+        (outcome,) = run
+    assert outcome.key == "a.png"
+    with Image.open(outcome.unwrap()) as result:
+        turns = {1: None, 3: Image.Transpose.ROTATE_180, 6: Image.Transpose.ROTATE_270, 8: Image.Transpose.ROTATE_90}
+        turn = turns[orientation]
+        assert result.tobytes() == (picture if turn is None else picture.transpose(turn)).tobytes()
+        assert result.info["icc_profile"] == profile
+        assert result.getexif().get(ORIENTATION, 1) == 1
+        assert result.getexif()[0x010F] == "Maker"
+
+
+@pytest.mark.parametrize(
+    ("name", "mode"),
+    [
+        ("a.gif", "P"),
+        ("a.png", "P"),
+        ("a.png", "RGBA"),
+        ("a.png", "LA"),
+        ("a.png", "1"),
+        ("a.jpg", "L"),
+        ("a.jpg", "CMYK"),
+        ("a.tif", "CMYK"),
+        ("a.bmp", "RGB"),
+        ("a.webp", "RGBA"),
+        ("a.avif", "RGB"),
+    ],
+)
+def test_modes_and_formats(tmp_path: Path, name: str, mode: str) -> None:
+    """Every mode of 8 bits and every format of the list goes through both operations and keeps its format."""
+    (tmp_path / "in").mkdir()
+    path = tmp_path / "in" / name
+    try:
+        photograph((40, 30), mode).save(path)
+    except (OSError, KeyError):
+        pytest.skip("this Pillow cannot write the format")
+    with images(tmp_path / "in", tmp_path / "out", blur=1.5, fit=(20, 20), shape="1x1") as run:
+        (outcome,) = run
+    with Image.open(path) as before, Image.open(outcome.unwrap()) as after:
+        assert (after.size, after.format) == ((20, 15), before.format)
+
+
+def test_blur_does_not_bleed_from_transparent_pixels(tmp_path: Path) -> None:
+    """The colour of invisible pixels stays out of the visible ones."""
+    (tmp_path / "in").mkdir()
+    picture = Image.new("RGBA", (40, 40), (255, 0, 0, 0))
+    picture.paste((0, 0, 255, 255), (0, 0, 20, 40))
+    picture.save(tmp_path / "in" / "a.png")
+    with images(tmp_path / "in", tmp_path / "out", blur=4, shape="1x1") as run:
+        (outcome,) = run
+    with Image.open(outcome.unwrap()) as result:
+        assert all(pixel[0] == 0 for pixel in (result.getpixel((x, 20)) for x in range(25)))  # type: ignore[index]
+
+
+def test_a_destination_inside_the_source_is_not_input(poolwise: Any, source: Path) -> None:
+    """A second run finds the same photographs as the first, not its results too."""
+    for _ in range(2):
+        ended = poolwise("images", "in", "in/small", "--fit", "50")
+        assert (ended.code, ended.err.split(" in ")[0]) == (0, "2 images: 2 done")
+    assert files(source / "small") == ["a.jpg", "deep/er/Bild ä.PNG"]
+
+
+@pytest.mark.parametrize("destination", ["in", "in/../in/", "link", "."])
+def test_originals_are_never_overwritten(poolwise: Any, source: Path, destination: str) -> None:
+    """Results that would replace originals are refused before work starts, by whatever name the folder is called."""
+    (poolwise.folder / "link").symlink_to("in")
+    (source / "in").mkdir()
+    photograph().save(source / "in" / "a.jpg")
+    before = {name: (source / name).read_bytes() for name in files(source)}
+    ended = poolwise("images", "in", destination, "--fit", "50")
+    assert ended.code == 2
+    assert ended.err.startswith("error: ")
+    assert {name: (source / name).read_bytes() for name in files(source)} == before
+    assert files(poolwise.folder) == sorted(["functions.py", *(f"in/{name}" for name in before)])
+
+
+def test_linked_folders_are_not_followed(poolwise: Any, source: Path) -> None:
+    """A link to a folder above is no endless loop; a link to a file is a file."""
+    (source / "loop").symlink_to("..")
+    (source / "again.jpg").symlink_to("a.jpg")
+    assert find_images(source) == ["a.jpg", "again.jpg", "deep/er/Bild ä.PNG"]
+
+
+def test_results_have_ordinary_permissions(poolwise: Any, source: Path) -> None:
+    """A result may be read by whom the umask permits, as any new file."""
+    assert poolwise("images", "in", "out", "--fit", "50").code == 0
+    poolwise.write("ordinary", "")
+    modes = [stat.S_IMODE((poolwise.folder / name).stat().st_mode) for name in ("ordinary", "out/a.jpg")]
+    assert modes[0] == modes[1]
+
+
+def test_a_failed_write_leaves_nothing(poolwise: Any, source: Path) -> None:
+    """Where a result cannot be put in its place the file is named, and no temporary file stays behind."""
+    (poolwise.folder / "out" / "a.jpg").mkdir(parents=True)
+    ended = poolwise("images", "in", "out", "--fit", "50")
+    assert ended.code == 3
+    assert "failed: a.jpg: cannot be written: " in ended.err
+    assert files(poolwise.folder / "out") == ["deep/er/Bild ä.PNG"]
+
+
+def test_a_run_that_is_killed_leaves_no_half_result(poolwise: Any, source: Path) -> None:
+    """After SIGKILL every result under a final name is whole."""
+    for number in range(60):
+        photograph((600, 400)).save(source / f"{number:02}.jpg")
+    process = poolwise.start("images", "in", "out", "--blur", "9", "--shape", "2x1")
+    wait_until(lambda: any((poolwise.folder / "out").glob("[!.]*.jpg")), "there is a first result")
+    process.send_signal(signal.SIGKILL)
+    poolwise.end(process)
+    for path in (poolwise.folder / "out").rglob("[!.]*.jpg"):
+        with Image.open(path) as image:
+            image.load()
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        (["in", "out"], "there is nothing to do to the images"),
+        (["in", "out", "--fit", "0"], "--fit '0' is not a size"),
+        (["in", "out", "--fit", "12x"], "--fit '12x' is not a size"),
+        (["in", "out", "--fit", "12", "--fit", "13"], "--fit is given 2 times"),
+        (["in", "out", "--blur", "-1"], "blur is -1.0"),
+        (["in", "out", "--blur", "nan"], "blur is nan"),
+        (["none", "out", "--fit", "12"], "there is no folder"),
+        (["in/a.jpg", "out", "--fit", "12"], "is not a folder"),
+        (["in", "functions.py", "--fit", "12"], "is not a folder"),
+        (["in", "out", "--fit", "12", "--shape", "x"], "shape 'x' is not understood"),
+        (["in", "--fit", "12"], "missing argument 'DST'"),
+    ],
+)
+def test_usage_errors(poolwise: Any, source: Path, words: list[str], error: str) -> None:
+    """What is wrong is said in one sentence; the exit code is 2, and no folder is made."""
+    ended = poolwise("images", *words)
+    assert ended.code == 2
+    assert ended.err.startswith("error: ")
+    assert error in ended.err
+    assert not (poolwise.folder / "out").exists()
+
+
+def test_a_folder_without_images(poolwise: Any) -> None:
+    """Nothing to do is said, and is no failure."""
+    (poolwise.folder / "in").mkdir()
+    ended = poolwise("images", "in", "out", "--fit", "9")
+    assert (ended.code, ended.err.split("(")[0]) == (0, "no images in 'in' ")
+
+
+def test_without_pillow(poolwise: Any, source: Path) -> None:
+    """Without Pillow the error names the extra that brings it."""
+    shadow = poolwise.folder / "shadow" / "PIL"
+    shadow.mkdir(parents=True)
+    (shadow / "__init__.py").write_text("raise ImportError('not installed')\n")
+    poolwise.environment["PYTHONPATH"] = os.pathsep.join([str(shadow.parent), poolwise.environment["PYTHONPATH"]])
+    ended = poolwise("images", "in", "out", "--fit", "9")
+    assert ended.code == 1
+    assert ended.err.startswith("error: the images job needs Pillow")
+    assert "pip install 'poolwise[images]'" in ended.err
+
+
+def test_from_python(tmp_path: Path) -> None:
+    """The job is a run: outcomes with paths as keys, results as values, ImageError as the cause of failures."""
+    (tmp_path / "in").mkdir()
+    photograph().save(tmp_path / "in" / "good.jpg")
+    (tmp_path / "in" / "bad.jpg").write_text("no")
+    assert load("images") is images
+    with load("images")(tmp_path / "in", tmp_path / "out", fit=50, ordered=True, shape="1x2") as run:
+        bad, good = run
+    assert (bad.key, good.key) == ("bad.jpg", "good.jpg")
+    assert isinstance(bad.error.__cause__, ImageError)
+    assert good.value == str(tmp_path / "out" / "good.jpg")
+    with pytest.raises(UsageError, match="no operation"):
+        images(tmp_path / "in", tmp_path / "out")
+    with pytest.raises(UsageError, match="fit is"):
+        images(tmp_path / "in", tmp_path / "out", fit=(3, 0))
+    with pytest.raises(package.UnknownNameError, match="there is no job"):
+        load("music")

@@ -1,0 +1,116 @@
+"""Ctrl-C: the first finishes what was begun, the second stops; both exit with 130."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from typing import IO, Any
+
+import pytest
+
+FINISHING = "interrupted: finishing what was begun; press Ctrl-C again to stop at once"
+
+
+@pytest.fixture
+def gate(poolwise: Any) -> Iterator[IO[str]]:
+    """The file that holds up `functions:wait_at_gate` until it is closed."""
+    with open(poolwise.folder / "gate", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield file
+
+
+def read_until(stream: IO[bytes], start: str) -> str:
+    """Read lines until one starts with some text, and return it."""
+    seen = []
+    for line in stream:
+        seen.append(line.decode().rstrip("\n"))
+        if seen[-1].startswith(start):
+            return seen[-1]
+    raise AssertionError(f"it ended without {start!r}: {seen}")
+
+
+def start_endless(poolwise: Any, *words: str) -> tuple[Any, Any]:
+    """Start a run over endless stdin in one process group with nothing else, and what feeds it."""
+    feeder = subprocess.Popen(["yes"], stdout=subprocess.PIPE)
+    process = poolwise.start("run", "functions:wait_at_gate", "-", *words, stdin=feeder.stdout)
+    feeder.stdout.close()  # type: ignore[union-attr]
+    return process, feeder
+
+
+@pytest.mark.parametrize("shape", ["1x1", "1x2", "2x1", "2x2"])
+def test_the_first_finishes_what_was_begun(poolwise: Any, gate: IO[str], shape: str) -> None:
+    """After one Ctrl-C nothing new is read; what was begun ends and is written."""
+    process, feeder = start_endless(poolwise, "--shape", shape)
+    with feeder:
+        read_until(process.stderr, "begun y")
+        os.killpg(process.pid, signal.SIGINT)
+        read_until(process.stderr, FINISHING)
+        gate.close()
+        ended = poolwise.end(process)
+        feeder.kill()
+    assert ended.code == 130
+    assert ended.values == ["y"] * len(ended.outcomes)
+    assert ended.outcomes
+    assert f"interrupted after {len(ended.outcomes):,} item" in ended.err
+    assert "Traceback" not in ended.err
+
+
+@pytest.mark.parametrize("shape", ["1x1", "1x2", "2x1", "2x2"])
+def test_the_second_stops(poolwise: Any, gate: IO[str], shape: str) -> None:
+    """After two Ctrl-C the command ends although what was begun never will."""
+    process, feeder = start_endless(poolwise, "--shape", shape)
+    with feeder:
+        read_until(process.stderr, "begun y")
+        os.killpg(process.pid, signal.SIGINT)
+        read_until(process.stderr, FINISHING)
+        os.killpg(process.pid, signal.SIGINT)
+        ended = poolwise.end(process)
+        feeder.kill()
+    assert ended.code == 130
+    assert ended.outcomes == []
+    assert "interrupted after 0 items" in ended.err
+    assert "Traceback" not in ended.err
+
+
+def test_while_waiting_for_input(poolwise: Any) -> None:
+    """Ctrl-C ends a command that waits for the next line of stdin."""
+    process = poolwise.start("run", "functions:same", "-", "--shape", "1x1", stdin=subprocess.PIPE)
+    process.stdin.write(b"a\n")
+    process.stdin.flush()
+    assert b'"value": "a"' in process.stdout.readline()
+    os.killpg(process.pid, signal.SIGINT)
+    ended = poolwise.end(process)
+    assert ended.code == 130
+    assert ended.err.splitlines()[0] == FINISHING
+    assert "interrupted after 1 item: 1 done" in ended.err
+
+
+def test_an_ignored_interrupt_stays_ignored(poolwise: Any) -> None:
+    """A background job of a script, which starts with SIGINT ignored, does not die of a Ctrl-C for others."""
+
+    def ignore() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    words = ("run", "functions:same", "-", "--shape", "1x1")
+    process = poolwise.start(*words, stdin=subprocess.PIPE, preexec_fn=ignore)
+    process.stdin.write(b"a\n")
+    process.stdin.flush()
+    process.stdout.readline()
+    os.killpg(process.pid, signal.SIGINT)
+    ended = poolwise.end(process, b"b\n")
+    assert (ended.code, ended.err) == (0, "")
+    assert ended.values == ["b"]
+
+
+def test_sigterm_ends_it_at_once(poolwise: Any, gate: IO[str]) -> None:
+    """SIGTERM has its default effect, and takes the workers along."""
+    process, feeder = start_endless(poolwise, "--shape", "2x1")
+    with feeder:
+        read_until(process.stderr, "begun y")
+        process.terminate()
+        ended = poolwise.end(process)
+        feeder.kill()
+    assert ended.code == -signal.SIGTERM
