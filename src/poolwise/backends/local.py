@@ -177,12 +177,13 @@ class LocalBackend:
 
     def _drain_waker(self) -> None:
         assert self._waker is not None
-        self._woken = False  # Before reading: a wake between the two sends another byte.
         try:
             while self._waker[0].recv(4096):
                 pass
         except (BlockingIOError, InterruptedError):
             pass
+        # After reading: a wake before this line sends no byte, but what it tells of is looked at after this line.
+        self._woken = False
 
     def _open_site(self, shape: Shape) -> _Site:
         if shape.workers > 1 or self._spec.isolate:
