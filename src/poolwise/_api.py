@@ -80,7 +80,7 @@ def map(
         shape, backend, ordered, hint, retry, timeout, isolate, on_lost, setup, limits or Limits(), key, progress, total
     )
     stream, plan = _prepare(fn, iterables, options, raises=True)
-    return Results(stream, plan, key)
+    return Results.over(stream, plan, key)
 
 
 def run(
@@ -130,7 +130,7 @@ def run(
         shape, backend, ordered, hint, retry, timeout, isolate, on_lost, setup, limits or Limits(), key, progress, total
     )
     stream, plan = _prepare(fn, iterables, options, raises=False)
-    return Run(stream, plan, key)
+    return Run.over(stream, plan, key)
 
 
 @dataclass(frozen=True, slots=True)

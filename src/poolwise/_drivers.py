@@ -14,11 +14,13 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from itertools import islice
+from functools import partial
+from itertools import chain, islice
+from operator import length_hint
 from pathlib import PurePath
 from queue import Empty, SimpleQueue
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from poolwise._core.clock import SystemClock
 from poolwise._core.errors import InternalError, PoolwiseError, TaskError
@@ -107,9 +109,13 @@ class Stream:
 
     # -- from the consumer's thread
 
-    def start(self) -> None:
-        """Open the backend; work may begin."""
-        if self._started:
+    def start(self, *, feed: bool = False) -> None:
+        """Open the backend; work may begin.
+
+        Args:
+            feed: take the first items, so that it does begin.
+        """
+        if self._started or self._closed:
             return
         self._started = True
         try:
@@ -119,6 +125,9 @@ class Stream:
             raise
         if self._progress is not None:
             self._progress.start()
+        if feed and not self.engine.backend.inline:
+            self._pull(left=0, waiting=False)
+            self._supervise()
 
     def next_part(self, left: int) -> Settled | None:
         """Return the next settled tasks, or None at the end.
@@ -134,7 +143,9 @@ class Stream:
             return None
         self.start()
         while True:
-            if self._exhausted is False and self._draining:
+            if self.engine.cancelled:
+                return None
+            if self._draining and not self._exhausted:
                 self._end_input()
             part = self._deliverable()
             if part is not None:
@@ -190,7 +201,7 @@ class Stream:
     def _over(self) -> None:
         if self._failure is not None:
             raise self._failure
-        if self._input_error is not None and not self.engine.cancelled:
+        if self._input_error is not None:
             raise self._input_error
 
     # -- input
@@ -285,58 +296,64 @@ def _supervise(engine: Engine, ready: SimpleQueue[Any]) -> None:
         ready.put(_NUDGE)
 
 
-class _Iteration(Generic[R]):
-    """What `map` and `run` return have in common: an iterator and context manager over a Stream."""
+class _Chunks:
+    """Lists of what the consumer gets, made of settled parts. It never refers to the iterator that the user holds."""
 
-    def __init__(self, stream: Stream, plan: Plan, key: Callable[[Any], Any] | None) -> None:
+    def __init__(self, stream: Stream, fill: Callable[[Settled], list[Any]]) -> None:
+        self.stream = stream
+        self.fill = fill
+        self.chunk: list[Any] = []
+        self.rest: Iterator[Any] = iter(())
+
+    def produce(self) -> Iterator[Iterator[Any]]:
+        """Yield one list iterator after the other, until the end."""
+        stream = self.stream
+        try:
+            while (part := stream.next_part(length_hint(self.rest))) is not None:
+                self.chunk = self.fill(part)
+                self.rest = iter(self.chunk)
+                del part
+                yield self.rest
+        except GeneratorExit:  # The user's iterator was dropped; its finalizer closes the stream.
+            raise
+        except BaseException:
+            stream.cancel()
+            raise
+        finally:
+            stream.close()
+
+
+class _Iteration(chain[R]):
+    """What `map` and `run` return have in common: an iterator and context manager over a Stream.
+
+    It is an `itertools.chain` of chunks, so that C code hands out the single values (15 ns each).
+
+    Attributes:
+        plan: the shape and the reasons.
+    """
+
+    plan: Plan
+    _stream: Stream
+    _chunks: _Chunks
+    _finalizer: Callable[[], object]
+
+    @classmethod
+    def over(cls: type[_Self], stream: Stream, plan: Plan, key: Callable[[Any], Any] | None) -> _Self:
+        """Make the iterator of a stream that has not been started."""
+        chunks = _Chunks(stream, partial(cls._fill, key, stream.engine.clock.epoch))
+        self = cast("_Self", cls.from_iterable(chunks.produce()))
         self.plan = plan
         self._stream = stream
-        self._key = key
-        self._chunk: list[Any] = []  # Reversed: popping lets go of each value as it is yielded.
+        self._chunks = chunks
         self._finalizer = weakref.finalize(self, stream.close)
+        return self
 
-    def _fill(self, part: Settled) -> list[Any]:
+    @staticmethod
+    def _fill(key: Callable[[Any], Any] | None, epoch: float, part: Settled) -> list[Any]:
         raise NotImplementedError
 
-    def _refill(self) -> bool:
-        """Fetch more into the chunk; False at the end."""
-        try:
-            part = self._stream.next_part(len(self._chunk))
-            if part is not None:
-                values = self._fill(part)
-                values.reverse()
-                self._chunk[:] = values
-                return True
-        except BaseException:
-            self.cancel()
-            self.close()
-            raise
-        self.close()
-        return False
-
-    def __iter__(self) -> Iterator[R]:
-        # A generator of its own: a for loop resumes it twice as fast as it would call `__next__`.
-        pop = self._chunk.pop
-        while True:
-            try:
-                value = pop()
-            except IndexError:
-                if not self._refill():
-                    return
-                continue
-            yield value
-
-    def __next__(self) -> R:
-        while True:
-            try:
-                value: R = self._chunk.pop()
-                return value
-            except IndexError:
-                if not self._refill():
-                    raise StopIteration from None
-
     def __enter__(self: _Self) -> _Self:
-        self._stream.start()
+        self._stream.start(feed=True)
         return self
 
     def __exit__(
@@ -351,7 +368,7 @@ class _Iteration(Generic[R]):
     def cancel(self) -> None:
         """End what runs (threads of this process finish their item unheard); iteration stops. From any thread."""
         self._stream.cancel()
-        self._chunk.clear()
+        self._chunks.chunk.clear()
 
     def close(self) -> None:
         """Let go of workers; what was not yielded is dropped. Called by itself at the end, by `with`, and by `del`."""
@@ -380,14 +397,12 @@ class Results(_Iteration[R]):
         plan: the shape and the reasons.
     """
 
-    def _fill(self, part: Settled) -> list[Any]:
+    @staticmethod
+    def _fill(key: Callable[[Any], Any] | None, epoch: float, part: Settled) -> list[Any]:
         for position, error in part.errors.items():
-            error.key = self._key_of(part, position)
+            error.key = key_of(part.items[position], part.indexes[position], key)
             raise exception_to_raise(error)
         return part.values
-
-    def _key_of(self, part: Settled, position: int) -> Any:
-        return key_of(part.items[position], part.indexes[position], self._key)
 
 
 class Run(_Iteration[Outcome[R]], Generic[R]):
@@ -397,8 +412,9 @@ class Run(_Iteration[Outcome[R]], Generic[R]):
         plan: the shape and the reasons.
     """
 
-    def _fill(self, part: Settled) -> list[Any]:
-        return outcomes(part, self._key, self._stream.engine.clock.epoch)
+    @staticmethod
+    def _fill(key: Callable[[Any], Any] | None, epoch: float, part: Settled) -> list[Any]:
+        return outcomes(part, key, epoch)
 
 
 def key_of(item: Any, index: int, key: Callable[[Any], Any] | None) -> Any:

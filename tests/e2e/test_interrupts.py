@@ -1,4 +1,4 @@
-"""Ctrl-C: the first finishes what was begun, the second stops; both exit with 130."""
+"""Ctrl-C: the first finishes what was taken, the second stops; both exit with 130."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import IO, Any
 
 import pytest
 
-FINISHING = "interrupted: finishing what was begun; press Ctrl-C again to stop at once"
+FINISHING = "interrupted: finishing the items already taken; press Ctrl-C again to stop at once"
 
 
 @pytest.fixture
@@ -41,8 +41,8 @@ def start_endless(poolwise: Any, *words: str) -> tuple[Any, Any]:
 
 
 @pytest.mark.parametrize("shape", ["1x1", "1x2", "2x1", "2x2"])
-def test_the_first_finishes_what_was_begun(poolwise: Any, gate: IO[str], shape: str) -> None:
-    """After one Ctrl-C nothing new is read; what was begun ends and is written."""
+def test_the_first_finishes_what_was_taken(poolwise: Any, gate: IO[str], shape: str) -> None:
+    """After one Ctrl-C nothing new is read; what was taken ends and is written."""
     process, feeder = start_endless(poolwise, "--shape", shape)
     with feeder:
         read_until(process.stderr, "begun y")

@@ -360,9 +360,10 @@ def test_a_full_disk_is_an_error(poolwise: Any, lines: Lines) -> None:
     assert ended.err.splitlines()[0] == "error: cannot write outcomes to /dev/full: No space left on device"
 
 
-def test_outcomes_come_as_they_complete(poolwise: Any) -> None:
+@pytest.mark.parametrize("shape", ["1x1", "1x2", "2x1"])
+def test_outcomes_come_as_they_complete(poolwise: Any, shape: str) -> None:
     """An outcome can be read while the rest of the input is still to come."""
-    process = poolwise.start("run", "functions:same", "-", "--shape", "1x1", stdin=subprocess.PIPE)
+    process = poolwise.start("run", "functions:same", "-", "--shape", shape, stdin=subprocess.PIPE)
     for item in ("a", "b", "c"):
         process.stdin.write(f"{item}\n".encode())
         process.stdin.flush()

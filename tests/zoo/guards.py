@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-TEST_SECONDS = 120
+TEST_SECONDS = 60
 SOAK_SECONDS = 1200
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 
-GUARD_SECONDS = 30.0
+GUARD_SECONDS = 10.0
 
 
 def add_line(path: Path, text: object) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-GUARD_SECONDS = 60.0
+GUARD_SECONDS = 20.0
 """After this long a waiting item gives up, so that a broken engine fails a test instead of hanging it."""
 
 

@@ -65,7 +65,7 @@ class Parcel:
     def add_array(self, array: Any) -> int:
         """Take the memory of a contiguous array; returns its place in `views`."""
         self._keep.append(array)
-        self.views.append(memoryview(array.ravel(order="K").view("u1")))
+        self.views.append(_memory(array))
         return len(self.views) - 1
 
     def add_buffer(self, buffer: pickle.PickleBuffer) -> bool:
@@ -120,19 +120,35 @@ def _array_from_parcel(index: int, dtype: Any, shape: tuple[int, ...], order: st
     import numpy
 
     array = numpy.empty(shape, dtype, order=cast("Any", order))
-    _loading.unparcel.fill(index, memoryview(array.ravel(order="K").view("u1")))
+    _loading.unparcel.fill(index, _memory(array))
     return array
 
 
+def _array_from_bytes(data: bytes, dtype: Any, shape: tuple[int, ...], order: str) -> Any:
+    """Rebuild a small array; like `_array_from_parcel`."""
+    import numpy
+
+    array = numpy.empty(shape, dtype, order=cast("Any", order))
+    _memory(array)[:] = data
+    return array
+
+
+def _memory(array: Any) -> memoryview:
+    """Return the memory of a contiguous array as bytes, writable where it is."""
+    return memoryview(array.reshape(-1, order="A").view("u1"))
+
+
 def _reduce_array(array: Any, parcel: Parcel | None) -> Any:
-    if array.dtype.hasobject:
+    """Reduce an array so that it arrives writable and owning its memory, which pickle's own ways do not promise."""
+    dtype = array.dtype
+    if dtype.hasobject or dtype.itemsize == 0:
         return NotImplemented
-    if parcel is None or parcel.inline or array.nbytes < OUT_OF_BAND_BYTES:
-        return array.__reduce__()  # Unlike protocol 5's form, this one arrives writable and owning its memory.
     if not (array.flags.c_contiguous or array.flags.f_contiguous):
         array = array.copy(order="C")
     order = "C" if array.flags.c_contiguous else "F"
-    return _array_from_parcel, (parcel.add_array(array), array.dtype, array.shape, order)
+    if parcel is None or parcel.inline or array.nbytes < OUT_OF_BAND_BYTES:
+        return _array_from_bytes, (bytes(_memory(array)), dtype, array.shape, order)
+    return _array_from_parcel, (parcel.add_array(array), dtype, array.shape, order)
 
 
 _definitions: dict[str, bytes] = {}  # Received, not yet loaded.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
@@ -26,10 +27,7 @@ def run_app(arguments: list[str]) -> int:
     except CommandError as error:
         say_error(error.message, error.hint)
         return error.code
-    except KeyboardInterrupt:
-        say("interrupted")
-        return INTERRUPTED
-    except (typer.Abort, EOFError):
+    except typer.Abort:
         return INTERRUPTED
     except Exception as error:
         # Typer brings click under its own name or under click's, so its errors are known by what they can do.
@@ -38,6 +36,15 @@ def run_app(arguments: list[str]) -> int:
         say_error(*_usage_words(error))
         return USAGE
     return code if isinstance(code, int) else FAILED
+
+
+def _guarded(command: Callable[[], int]) -> int:
+    """Run a command; a Ctrl-C that it does not see to itself ends it with a word. (Typer would end it with none.)"""
+    try:
+        return command()
+    except KeyboardInterrupt:
+        say("interrupted")
+        return INTERRUPTED
 
 
 def _usage_words(error: Any) -> tuple[str, str]:
@@ -124,7 +131,7 @@ def _run(
     An outcome has: index, key, ok, value (null where JSON cannot hold it exactly, and then repr), error (null, or
     type, message, traceback), attempts, started, finished, seconds, cpu_seconds, worker, lane.
 
-    Ctrl-C finishes what was begun; a second one stops at once.
+    Ctrl-C takes no more items and finishes those already taken; a second one stops at once.
     """
     from poolwise.cli.run import RunCommand, run_command
     from poolwise.cli.sources import Source
@@ -134,7 +141,8 @@ def _run(
     if per_second is not None:
         options["limits"] = _limits(per_second)
     source = Source(items=items, csv=csv, glob=glob, jsonl=jsonl, column=column)
-    return run_command(RunCommand(function, source, output, starred=starred, progress=progress, options=options))
+    command = RunCommand(function, source, output, starred=starred, progress=progress, options=options)
+    return _guarded(lambda: run_command(command))
 
 
 def _limits(per_second: float) -> Any:
@@ -188,7 +196,8 @@ def _images(
     if not operations:
         raise CommandError("there is nothing to do to the images", hint="give --blur RADIUS, --fit SIZE, or both")
     options = {"shape": shape, "progress": progress}
-    return images_command(ImagesCommand(source, destination, operations, options))
+    command = ImagesCommand(source, destination, operations, options)
+    return _guarded(lambda: images_command(command))
 
 
 @app.command(name="demo", short_help="Measure threads against processes on real photographs, here.")
@@ -204,4 +213,4 @@ def _demo(
     """
     from poolwise.cli.demo import demo_command
 
-    return demo_command(photos)
+    return _guarded(lambda: demo_command(photos))

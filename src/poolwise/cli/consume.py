@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from poolwise.cli.interrupts import Interrupts
 from poolwise.cli.sources import InputError
 from poolwise.cli.streams import OutputClosed, OutputFailed
-from poolwise.cli.terminal import FAILED, INTERRUPTED, USAGE, Tally, is_terminal, say, say_error
+from poolwise.cli.terminal import FAILED, INTERRUPTED, USAGE, Tally, bar_shown, is_terminal, say, say_error
 
 if TYPE_CHECKING:
     from poolwise import Outcome, Run
@@ -33,12 +33,12 @@ def consume(run: Run[Any], interrupts: Interrupts, take: Callable[[Outcome[Any]]
     code = None
     try:
         with run:
-            interrupts.drain_with(run.drain)
+            interrupts.call_at_first(run.drain)
             for outcome in run:
                 tally.add(outcome)
                 take(outcome)
-    except OutputClosed:
-        return FAILED
+    except OutputClosed:  # by Ctrl-C too, which ends everything in a pipeline
+        return INTERRUPTED if interrupts.count else FAILED
     except KeyboardInterrupt:
         code = INTERRUPTED
     except (InputError, OutputFailed) as error:
@@ -48,7 +48,7 @@ def consume(run: Run[Any], interrupts: Interrupts, take: Callable[[Outcome[Any]]
         code = explain(error)
     if interrupts.count:
         code = INTERRUPTED
-    if code != USAGE and (tally.loud or tally.failed or code is not None or is_terminal()):
+    if code != USAGE and (tally.loud or tally.failed or code is not None or (is_terminal() and not bar_shown())):
         _summarise(run, tally, time.perf_counter() - started, stopped=code == INTERRUPTED)
     return tally.code if code is None else code
 

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 from poolwise.cli.consume import consume, explain
 from poolwise.cli.interrupts import Interrupts
 from poolwise.cli.records import outcome_line
-from poolwise.cli.sources import InputError, Opened, Source, open_source
+from poolwise.cli.sources import InputError, Items, Source, open_source
 from poolwise.cli.streams import LineWriter, OutputClosed, OutputFailed, claim_stdout
 from poolwise.cli.target import load_function, spread
 from poolwise.cli.terminal import CLEAR_LINE, FAILED, INTERRUPTED, CommandError, Tally, expect_bar, say_error, say_hint
@@ -50,8 +50,8 @@ def run_command(command: RunCommand) -> int:
     fn = load_function(command.function)
     with Interrupts() as interrupts:
         try:
-            opened = open_source(command.source, interrupts.wait_readable, count=command.progress)
-            return _stream(command, fn, opened, interrupts, open_stdout)
+            items = open_source(command.source, interrupts, count=command.progress)
+            return _stream(command, fn, items, interrupts, open_stdout)
         except CommandError:
             if interrupts.count:  # the input did not end too early, it was ended
                 return INTERRUPTED
@@ -66,15 +66,16 @@ def run_command(command: RunCommand) -> int:
 def _stream(
     command: RunCommand,
     fn: Callable[..., Any],
-    opened: Opened,
+    items: Items | list[str],
     interrupts: Interrupts,
     open_stdout: Callable[[], BinaryIO],
 ) -> int:
     import poolwise
 
     called = spread(fn) if command.starred else fn
+    total = items.total if isinstance(items, Items) else len(items)
     try:
-        run = poolwise.run(called, opened.items, progress=command.progress, total=opened.total, **command.options)
+        run = poolwise.run(called, items, progress=command.progress, total=total, **command.options)
     except poolwise.PoolwiseError as error:
         return explain(error)
     to_stdout = command.output in _STDOUT

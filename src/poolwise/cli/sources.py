@@ -1,18 +1,26 @@
 """Where items come from: a file of lines, JSON lines, a column of a CSV file, a glob. All but the glob are lazy.
 
-Descriptors are read here rather than file objects, because a blocked read has to end at Ctrl-C.
+    reader thread: os.read ─> a few chunks ─> Lines ─> numbered text ─> items: the consumer's thread
+
+A thread of its own reads, so that Ctrl-C can end the wait for a line that may never come, and so that a run can ask
+whether the next item is there before it waits for it.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from queue import SimpleQueue
 from typing import Any
 
+from poolwise.cli.interrupts import Interrupts
 from poolwise.cli.terminal import CommandError, suggestion
 
 CHUNK_BYTES = 1 << 16
+CHUNKS_AHEAD = 4
 
 
 class InputError(Exception):
@@ -64,25 +72,128 @@ class Source:
         return self.items if self.items is not None else self.csv
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """Items that can be taken.
+class Lines:
+    """The lines of a file, as bytes without their newline. What follows the last newline is one unless it is empty.
 
-    Attributes:
-        items: the items.
-        total: how many, where that is known beforehand.
+    Args:
+        descriptor: the file, which this closes when it is read to its end.
     """
 
-    items: Iterable[Any]
-    total: int | None = None
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._chunks: SimpleQueue[bytes | OSError | None] = SimpleQueue()  # None: look up, it is over
+        self._room = threading.Semaphore(CHUNKS_AHEAD)
+        self._lines: deque[bytes] = deque()
+        self._half: list[bytes] = []
+        self._error: OSError | None = None
+        self._over = False
+        self._reader: threading.Thread | None = None
+        self._wake: Callable[[], object] = _nothing
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        while not self._lines and not self._over:
+            self._absorb(wait=True)
+        if self._lines:
+            return self._lines.popleft()
+        if self._error is not None:
+            raise self._error
+        raise StopIteration
+
+    def ready(self) -> bool:
+        """Say whether the next line, or the end, is there."""
+        while not self._lines and not self._over and not self._chunks.empty():
+            self._absorb(wait=False)
+        self._start()
+        return bool(self._lines) or self._over
+
+    def call_when_ready(self, wake: Callable[[], object]) -> None:
+        """Have a function called, by another thread, each time more has been read."""
+        self._wake = wake
+
+    def stop(self) -> None:
+        """End here, in the middle of a wait if need be. May be called from a signal handler."""
+        self._over = True
+        self._lines.clear()
+        self._chunks.put(None)  # SimpleQueue.put, unlike Queue.put, is made for being called at any moment
+
+    def _start(self) -> None:
+        if self._reader is None:
+            self._reader = threading.Thread(target=self._read, name="poolwise-input", daemon=True)
+            self._reader.start()
+
+    def _read(self) -> None:
+        more = True
+        while more:
+            self._room.acquire()
+            chunk: bytes | OSError
+            try:
+                chunk = os.read(self._descriptor, CHUNK_BYTES)
+                more = bool(chunk)
+            except OSError as error:
+                chunk, more = error, False
+            self._chunks.put(chunk)
+            self._wake()
+        os.close(self._descriptor)
+
+    def _absorb(self, *, wait: bool) -> None:
+        """Take a chunk and split it into lines."""
+        self._start()
+        chunk = self._chunks.get() if wait else self._chunks.get_nowait()
+        if self._over or chunk is None:
+            return  # interrupted: half a line is no item
+        self._room.release()
+        if isinstance(chunk, OSError):
+            self._error = chunk
+        if isinstance(chunk, OSError) or not chunk:
+            last = b"".join(self._half)
+            if last and self._error is None:
+                self._lines.append(last)
+            self._over = True
+            return
+        first, *others = chunk.split(b"\n")
+        self._half.append(first)
+        if others:
+            self._lines.append(b"".join(self._half))
+            self._lines.extend(others[:-1])
+            self._half = [others[-1]]
 
 
-def open_source(source: Source, wait_readable: Callable[[int], bool], *, count: bool) -> Opened:
+def _nothing() -> None:
+    pass
+
+
+class Items:
+    """Items made from lines. An iterator that can say whether the next item is there.
+
+    Args:
+        values: the items.
+        lines: what they are made from.
+        total: how many there are, where that is known.
+    """
+
+    def __init__(self, values: Iterator[Any], lines: Lines, total: int | None = None) -> None:
+        self._values = values
+        self.total = total
+        self.ready = lines.ready
+        self.call_when_ready = lines.call_when_ready
+        self.stop = lines.stop
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        return next(self._values)
+
+
+def open_source(source: Source, interrupts: Interrupts, *, count: bool) -> Items | list[str]:
     """Open the items.
 
     Args:
         source: which were asked for.
-        wait_readable: waits until a descriptor can be read; False ends the input.
+        interrupts: what ends them.
         count: find out how many there are, where a first pass over a file can tell.
 
     Raises:
@@ -90,15 +201,18 @@ def open_source(source: Source, wait_readable: Callable[[int], bool], *, count: 
     """
     source.check()
     if source.glob is not None:
-        paths = matching_paths(source.glob)
-        return Opened(paths, len(paths))
+        return matching_paths(source.glob)
     path = str(source.path)
     descriptor = _open(path)
-    text = _numbered_text(descriptor, "stdin" if path == "-" else path, wait_readable)
+    total = None
+    if count and source.csv is None:
+        total = _count_lines(descriptor, skip_blank=source.jsonl)
+    lines = Lines(descriptor)
+    interrupts.call_at_first(lines.stop)
+    text = _numbered_text(lines, "stdin" if path == "-" else path)
     if source.csv is not None:
-        return Opened(_cells(text, str(source.column)))
-    total = _count_lines(descriptor, skip_blank=source.jsonl) if count else None
-    return Opened(_decoded(text) if source.jsonl else (line for _, line in text), total)
+        return Items(_cells(text, str(source.column)), lines)
+    return Items(_decoded(text) if source.jsonl else (line for _, line in text), lines, total)
 
 
 def matching_paths(pattern: str) -> list[str]:
@@ -139,31 +253,7 @@ def _file_hint(path: str) -> str:
         return ""
 
 
-def _byte_lines(descriptor: int, wait_readable: Callable[[int], bool]) -> Iterator[bytes]:
-    """Give the lines without their newline; what follows the last newline is a line unless it is empty."""
-    pieces: list[bytes] = []
-    try:
-        while wait_readable(descriptor):
-            chunk = os.read(descriptor, CHUNK_BYTES)
-            if not chunk:
-                break
-            first, *lines = chunk.split(b"\n")
-            pieces.append(first)
-            if lines:
-                yield b"".join(pieces)
-                yield from lines[:-1]
-                pieces = [lines[-1]]
-        else:
-            return  # interrupted: half a line is no item
-        if rest := b"".join(pieces):
-            yield rest
-    finally:
-        os.close(descriptor)
-
-
-def _numbered_text(
-    descriptor: int, name: str, wait_readable: Callable[[int], bool]
-) -> Iterator[tuple[tuple[str, int], str]]:
+def _numbered_text(lines: Lines, name: str) -> Iterator[tuple[tuple[str, int], str]]:
     """Give ((file, line number), text): UTF-8, without a byte order mark, without the CR of a CRLF.
 
     Raises:
@@ -171,7 +261,7 @@ def _numbered_text(
     """
     number = 0
     try:
-        for number, line in enumerate(_byte_lines(descriptor, wait_readable), 1):
+        for number, line in enumerate(lines, 1):
             if number == 1:
                 line = line.removeprefix(b"\xef\xbb\xbf")
             yield (name, number), line.removesuffix(b"\r").decode()
@@ -255,7 +345,6 @@ def _count_lines(descriptor: int, *, skip_blank: bool) -> int | None:
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         return None
     start = os.lseek(descriptor, 0, os.SEEK_CUR)
-    copy = os.dup(descriptor)
-    count = sum(1 for line in _byte_lines(copy, lambda _: True) if not (skip_blank and not line.strip()))
+    count = sum(1 for line in Lines(os.dup(descriptor)) if not (skip_blank and not line.strip()))
     os.lseek(descriptor, start, os.SEEK_SET)
     return count

@@ -40,6 +40,11 @@ def expect_bar() -> bool:
     return _bar_shown
 
 
+def bar_shown() -> bool:
+    """Say whether a progress bar is, or was, on stderr; it says all that a summary would."""
+    return _bar_shown
+
+
 def say(text: str) -> None:
     """Write a line to stderr; a stderr that is gone is no reason to fail."""
     try:

@@ -179,7 +179,7 @@ def checked_operation(name: str, value: Any) -> tuple[str, Any]:
     return name, (size[0], size[1])
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Conversion:
     """What is done to one file. Picklable, and callable with the file's path relative to `source`.
 
@@ -191,6 +191,10 @@ class Conversion:
     source: str
     destination: str
     operations: tuple[tuple[str, Any], ...]
+
+    def __post_init__(self) -> None:
+        # What functions are called by, in progress bars and messages.
+        object.__setattr__(self, "__qualname__", "images")
 
     def __call__(self, path: str) -> str:
         """Process one file and return the path of the result.
