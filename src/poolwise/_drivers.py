@@ -91,6 +91,8 @@ class Stream:
         """Settle nothing more."""
         self.engine.cancel()
         self._ready.put(_NUDGE)
+        if self._supervisor is not None:  # Otherwise the consumer's thread may be executing an item.
+            self.close()
 
     def snapshot(self) -> Snapshot:
         """Return how far the run is, for the progress display."""

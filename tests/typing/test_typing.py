@@ -94,17 +94,17 @@ def check_options() -> None:
     poolwise.run(half, [1], retry=poolwise.Retry(3, on=OSError, backoff=lambda attempt: attempt / 10))
     poolwise.run(half, [1], setup=lambda: None, limits=poolwise.Limits(workers=2, per_second=10.5), on_lost="rerun")
     poolwise.run(half, [1], key=str, progress=True, total=1)
-    poolwise.run(pair, [1], ["a"], key=lambda x, y: Path(y))
+    poolwise.run(pair, [1], ["a"], key=lambda item: Path(item[1]))
 
 
 def check_wrong_options() -> None:
     """And nothing else; an ignore that is not needed is an error of its own."""
-    poolwise.map(half, [1], hint="fast")  # type: ignore[call-overload]
-    poolwise.map(half, [1], on_lost="ignore")  # type: ignore[call-overload]
-    poolwise.map(half, [1], shape=4)  # type: ignore[call-overload]
-    poolwise.map(half, [1], workers=4)  # type: ignore[call-overload]
-    poolwise.map(42, [1])  # type: ignore[call-overload]
-    poolwise.map(half, 42)  # type: ignore[call-overload]
+    poolwise.map(half, [1], hint="fast")  # type: ignore[arg-type]
+    poolwise.map(half, [1], on_lost="ignore")  # type: ignore[arg-type]
+    poolwise.map(half, [1], shape=4)  # type: ignore[arg-type]
+    poolwise.map(half, [1], workers=4)  # type: ignore[call-arg]
+    poolwise.map(42, [1])  # type: ignore[arg-type]
+    poolwise.map(half, 42)  # type: ignore[arg-type]
 
 
 def check_iterators() -> None:

@@ -21,8 +21,11 @@ from poolwise._runtime.lanes import (
     _clock,
     _Run,
     in_lane,
+    join_briefly,
     running_in,
 )
+
+_CLEAN_UP_SECONDS = 0.5
 
 
 class AsyncGroup(LaneGroup):
@@ -44,6 +47,7 @@ class AsyncGroup(LaneGroup):
         self._tasks: set[asyncio.Task[Any]] = set()
         self._loops: list[asyncio.AbstractEventLoop] = []
         self._stuck: list[Lane] = []
+        self._thread: threading.Thread | None = None
         self._context = contextvars.copy_context()
 
     def put(self, batch: Batch) -> None:
@@ -77,10 +81,10 @@ class AsyncGroup(LaneGroup):
 
     def _start_loop(self) -> None:
         self._ready.clear()
-        thread = threading.Thread(
+        self._thread = threading.Thread(
             target=self._context.copy().run, args=(self.serve,), name="poolwise-loop", daemon=True
         )
-        thread.start()
+        self._thread.start()
         self._ready.wait()
 
     def serve(self) -> None:
@@ -241,6 +245,8 @@ class AsyncGroup(LaneGroup):
                 loop.call_soon_threadsafe(loop.stop)
             except RuntimeError:  # It has ended.
                 pass
+        if self._thread is not None:
+            join_briefly([self._thread], _CLEAN_UP_SECONDS)
 
 
 class LaneTimeout(Exception):

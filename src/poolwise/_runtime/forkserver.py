@@ -230,6 +230,11 @@ def main(descriptor: int, parent: int) -> None:
         descriptor: its end of the control socket.
         parent: process id of the calling process.
     """
+    for standard in (0, 1, 2):  # A daemon has closed them; what is opened later must not take their place.
+        try:
+            os.fstat(standard)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
     from poolwise._runtime import worker  # noqa: F401  # Imported before the first fork: each worker has it at once.
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -32,6 +32,7 @@ IDLE, LOADING, RUNNING, SENDING = range(4)
 FLUSH_SECONDS = 0.025
 RECALL_SECONDS = 0.1
 INLINE_RECALL_SECONDS = 0.01
+_LEAVE_SECONDS = 0.02
 
 _clock = time.perf_counter
 _cpu_clock = time.thread_time
@@ -287,6 +288,8 @@ class LaneGroup:
         run.queue = deque(items)
         run.begun = run.started = _clock()
         lane.run = run
+        if lane.abandoned:  # Closed just now; `close` did not see this batch.
+            run.queue.clear()
         return run
 
     def finish(self, lane: Lane, run: _Run) -> None:
@@ -401,6 +404,14 @@ class LaneGroup:
             self.queue.put(None)
 
 
+def join_briefly(threads: Sequence[threading.Thread], seconds: float) -> None:
+    """Wait for threads that are about to end; those that run an item are left to it."""
+    deadline = _clock() + seconds
+    for thread in threads:
+        if thread is not threading.current_thread() and thread.ident is not None:
+            thread.join(max(0.0, deadline - _clock()))
+
+
 def running_in(slot: Sequence[int], worker: int, lane: int) -> Running | None:
     """Read a slot that its lane may be writing: consistent, or None."""
     for _ in range(8):
@@ -470,6 +481,7 @@ class ThreadGroup(LaneGroup):
     def __init__(self, spec: Spec, emit: Emit, **options: Any) -> None:
         super().__init__(spec, emit, **options)
         self._context = contextvars.copy_context()
+        self._threads: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
 
     def resize(self, count: int) -> None:
         """Move toward that many lanes; running tasks are finished."""
@@ -490,9 +502,11 @@ class ThreadGroup(LaneGroup):
         lane = self._new_lane()
         self.count += 1
         context = self._context.copy()
-        threading.Thread(
+        thread = threading.Thread(
             target=context.run, args=(self.serve, lane), name=f"poolwise-lane-{lane.number}", daemon=True
-        ).start()
+        )
+        self._threads.add(thread)
+        thread.start()
 
     def serve(self, lane: Lane | None = None) -> None:
         """Take batches and execute them, until told to end."""
@@ -509,6 +523,11 @@ class ThreadGroup(LaneGroup):
             self.execute(lane, batch)
         if lane in self.lanes:
             self.lanes.remove(lane)
+
+    def close(self) -> None:
+        """Let go of the lanes; those that are between two items have ended when this returns."""
+        super().close()
+        join_briefly(tuple(self._threads), _LEAVE_SECONDS)
 
     def abandon(self, tasks: Collection[Running]) -> None:
         """Report these tasks as stopped. Their threads cannot be ended: they take no more items, others replace them."""

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from poolwise._core.errors import BackendError
-from poolwise._runtime.channel import Channel
+from poolwise._runtime.channel import Channel, open_pair
 from poolwise._runtime.slots import SlotMemory
 
 _CONNECT_SECONDS = 30.0
@@ -88,7 +88,7 @@ class _ForkServer:
     """This process's end of the forkserver."""
 
     def __init__(self) -> None:
-        ours, theirs = socket.socketpair()
+        ours, theirs = open_pair()
         with theirs:
             self.process = subprocess.Popen(
                 [*interpreter(), "-c", _program(f"forkserver:{theirs.fileno()}, {os.getpid()}")],
@@ -100,7 +100,7 @@ class _ForkServer:
 
     def pool(self) -> socket.socket:
         """Open a pool; returns our end of its socket."""
-        ours, theirs = socket.socketpair()
+        ours, theirs = open_pair()
         with theirs:
             self.control.send(("pool",), [theirs.fileno()])
         return ours
@@ -173,7 +173,7 @@ class ForkLauncher:
         return self._pool.fileno()
 
     def start(self, worker: int, slots: SlotMemory) -> Channel:
-        ours, theirs = socket.socketpair()
+        ours, theirs = open_pair()
         with theirs:
             self._pool.queue(("start", worker), [theirs.fileno(), slots.descriptor])
             while self._pool.flush():
@@ -220,7 +220,7 @@ class SpawnLauncher:
         self._listener.settimeout(_CONNECT_SECONDS)
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
         self._ended: deque[Ended] = deque()
-        self._reader, self._writer = socket.socketpair()
+        self._reader, self._writer = open_pair()
         self._reader.setblocking(False)
 
     def fileno(self) -> int:

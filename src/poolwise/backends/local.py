@@ -27,7 +27,7 @@ from typing import Any
 from poolwise._core.errors import BackendError, signal_name
 from poolwise._core.model import Batch, Done, Event, Failure, Lost, Running, Shape, Spec
 from poolwise._runtime import blas, wire
-from poolwise._runtime.channel import Channel, Segments, create_memory, write_parcel
+from poolwise._runtime.channel import Channel, Segments, create_memory, open_pair, write_parcel
 from poolwise._runtime.lanes import (
     BATCH,
     IDLE,
@@ -169,7 +169,7 @@ class LocalBackend:
     def _selecting(self) -> selectors.BaseSelector:
         if self._selector is None:
             self._selector = selectors.DefaultSelector()
-            self._waker = socket.socketpair()
+            self._waker = open_pair()
             for sock in self._waker:
                 sock.setblocking(False)
             self._selector.register(self._waker[0], selectors.EVENT_READ, None)
