@@ -371,26 +371,29 @@ class Engine:
         if not (lost.stopped and lost.worker == 0):  # An abandoned thread is not a worker that died.
             self.workers_lost += 1
         flights = [flight for batch_id in lost.batch_ids if (flight := self._flights.pop(batch_id, None)) is not None]
+        doubtful = {*lost.loading, *lost.sending}
         suspects = set(executing)
         for flight in flights:
-            doubtful = lost.unsent.get(flight.batch.id, ())
-            suspects |= {(flight.batch.id, place) for place in range(flight.next, flight.end) if place in doubtful}
+            if flight.batch.id in doubtful:
+                suspects |= {(flight.batch.id, position) for position in range(flight.next, flight.end)}
         if not suspects and not lost.stopped:
             self._count_blameless(lost)
+        unclear = not lost.stopped or any(not task.responsive for task in map(self._stopping.get, executing) if task)
         for flight in flights:
             batch = flight.batch
             reached = max((place for batch_id, place in suspects if batch_id == batch.id), default=-1)
             for position in range(flight.next, flight.end):
                 identity = (batch.id, position)
                 stopped = self._stopping.pop(identity, None)
-                if stopped is not None:
+                started = position <= reached and batch.id not in lost.loading
+                if stopped is not None and stopped.responsive:
                     self._given_up(batch, position, stopped, None, settled)
-                elif position > reached:  # Not started.
-                    self._again(batch, position, alone=False)
-                elif self.rules.on_lost == "fail" or (suspects == {identity} and not lost.stopped):
+                elif suspects == {identity} and not lost.stopped:
+                    self._given_up(batch, position, executing.get(identity), lost, settled)
+                elif started and self.rules.on_lost == "fail":
                     self._given_up(batch, position, executing.get(identity), lost, settled)
                 else:
-                    self._again(batch, position, alone=identity in suspects and not lost.stopped)
+                    self._again(batch, position, alone=unclear and identity in suspects)
 
     def _count_blameless(self, lost: Lost) -> None:
         self._blameless += 1

@@ -246,11 +246,11 @@ def test_closed_standard_streams(shape: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("shape", CHILDREN)
-def test_what_items_print_arrives(shape: str, tmp_path: Path) -> None:
-    """What an item prints appears on the script's stdout, by the end of the run at the latest."""
+def test_what_items_write_arrives(shape: str, tmp_path: Path) -> None:
+    """What an item writes appears on the script's stdout, by the end of the run at the latest."""
     body = """
     def speak(x):
-        print(f"item {x}")
+        sys.stdout.write(f"item {x}\\n")  # in one piece, which print is not
         return x
 
     list(poolwise.map(speak, range(5), shape=SHAPE))

@@ -101,15 +101,15 @@ print("done")
 """
 
 NOTEBOOK = """
-import sys, types
+import pathlib, sys, types
 sys.modules["__main__"] = main = types.ModuleType("__main__")
-exec(compile(open("cell.txt").read(), "<ipython-input-1>", "exec"), main.__dict__)
+exec(compile(pathlib.Path("cell.txt").read_text(), "<ipython-input-1>", "exec"), main.__dict__)
 """
 
 INTERPRETER = """
-import code
+import code, pathlib
 shell = code.InteractiveInterpreter({"__name__": "__main__", "__doc__": None})
-shell.runcode(compile(open("cell.txt").read(), "<input>", "exec"))
+shell.runcode(compile(pathlib.Path("cell.txt").read_text(), "<input>", "exec"))
 """
 
 RUNPY = """
@@ -238,4 +238,4 @@ def test_interpreter_flags(tmp_path: Path) -> None:
     """
     arguments = ["-O", "-X", "utf8", "-B", str(script_file(tmp_path, text))]
     with Script(arguments, folder=tmp_path) as script:
-        assert script.end() == (0, "1 1 True False False\n", "")
+        assert script.end() == (0, "1 1 1 False False\n", "")

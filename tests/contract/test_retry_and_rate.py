@@ -14,7 +14,7 @@ import poolwise
 from poolwise import Limits, Retry
 from zoo import items
 from zoo.marks import add_line, lines, wait_until
-from zoo.ways import Way, in_children, not_inline, plain_in_children
+from zoo.ways import Way, in_children, not_inline, plain_in_children, ways
 
 
 def test_retry_number_is_further_attempts(way: Way, tmp_path: Path) -> None:
@@ -165,6 +165,7 @@ def test_per_second(way: Way, tmp_path: Path) -> None:
     assert starts[-1] - starts[0] >= (40 - 20 - 4) / 20
 
 
+@ways(lambda way: way.shape in ("serial", "1x4", "2x2"))
 def test_per_second_counts_retries(way: Way, tmp_path: Path) -> None:
     """Attempts count as executions."""
     fn = way.fn(functools.partial(items.fail_until, tmp_path, 9))

@@ -73,11 +73,15 @@ def test_auto_stays_on_threads_for_a_captured_lock(hint: Any) -> None:
     assert list(poolwise.map(_with_lock(), range(20), hint=hint)) == [(x, os.getpid()) for x in range(20)]
 
 
-def test_auto_that_must_leave_says_so() -> None:
-    """Where `isolate` or `timeout` demand a child, a function that cannot travel is an error, not a silent thread."""
-    for options in ({"isolate": True}, {"timeout": 5.0}):
-        with pytest.raises(poolwise.NotPicklableError, match="guard"):
-            list(poolwise.map(_with_lock(), range(3), **options))
+def test_isolate_that_cannot_leave_says_so() -> None:
+    """Where `isolate` demands a child, a function that cannot travel is an error, not a silent thread."""
+    with pytest.raises(poolwise.NotPicklableError, match="guard"):
+        list(poolwise.map(_with_lock(), range(3), isolate=True))
+
+
+def test_timeout_of_a_function_that_cannot_leave() -> None:
+    """With a timeout `auto` stays on threads too, where an item can at least be reported."""
+    assert list(poolwise.map(_with_lock(), range(3), timeout=20.0)) == [(x, os.getpid()) for x in range(3)]
 
 
 @in_children

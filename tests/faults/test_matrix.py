@@ -103,14 +103,15 @@ def test_map_raises_in_its_place(name: str, shape: str, tmp_path: Path) -> None:
 @shapes
 @pytest.mark.parametrize("name", [name for name, row in ROWS.items() if row.kills])
 def test_on_lost_fail_repeats_nothing(name: str, shape: str, tmp_path: Path) -> None:
-    """`on_lost="fail"`: no item is executed twice, and whoever is lost was running or unsent when the worker died."""
+    """`on_lost="fail"`: no item is executed twice; who is lost was being unpacked, running, or unsent at the death."""
     row = ROWS[name]
     outcomes = list(
         poolwise.run(row.function(tmp_path), range(COUNT), shape=shape, timeout=row.timeout, on_lost="fail")
     )
     assert collections.Counter(o.index for o in outcomes) == collections.Counter(range(COUNT))
-    assert {len(lines(tmp_path / f"ran-{x}")) for x in range(COUNT)} == {1}
     for outcome in outcomes:
+        runs = len(lines(tmp_path / f"ran-{outcome.index}"))
+        assert runs == 1 or (runs == 0 and not outcome.ok), "only one that was just being unpacked may not have run"
         if outcome.ok:
             assert outcome.value == right(outcome.index)
         elif outcome.index != GUILTY:

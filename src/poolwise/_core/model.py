@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeVar, cast
 
 from poolwise._core.errors import PoolwiseError, ShapeError, TaskError, UsageError
@@ -336,13 +336,22 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """One task that a lane executes now: batch, position in it, clock reading at its start."""
+    """One task that a lane executes now.
+
+    Attributes:
+        batch_id, position: the task.
+        started: clock reading at its start.
+        worker, lane: where.
+        responsive: other threads of its process get to run; where not, something in it holds the GIL, and tasks
+            that seem to take long may only be waiting for that.
+    """
 
     batch_id: int
     position: int
     started: float
     worker: int = 0
     lane: int = 0
+    responsive: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -353,8 +362,8 @@ class Lost:
         worker: its number.
         batch_ids: every batch it still held.
         running: the tasks that its lanes were executing.
-        unsent: batches of which what was executed had not been sent completely, by id: the positions in doubt
-            because the worker died while it packed or unpacked them, not while it ran the function.
+        loading: ids of batches that the worker was unpacking: not started, and yet perhaps what killed it.
+        sending: ids of batches that it was packing: executed, and perhaps what killed it.
         exitcode, signal: how it ended; both None where that is not known.
         stopped: it was ended on purpose (a timeout), so that nobody is to blame but who was to be stopped.
     """
@@ -362,7 +371,8 @@ class Lost:
     worker: int
     batch_ids: Sequence[int]
     running: Sequence[Running] = ()
-    unsent: Mapping[int, Sequence[int]] = field(default_factory=dict)
+    loading: Sequence[int] = ()
+    sending: Sequence[int] = ()
     exitcode: int | None = None
     signal: str | None = None
     stopped: bool = False

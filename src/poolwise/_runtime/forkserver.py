@@ -110,8 +110,6 @@ class _Server:
 
     def _start(self, descriptor: int, pool: Channel, worker: int) -> None:
         sock, slots = pool.received_descriptors.popleft(), pool.received_descriptors.popleft()
-        sys.stdout.flush()
-        sys.stderr.flush()
         try:
             process = os.fork()
         except OSError as error:

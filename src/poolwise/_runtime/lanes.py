@@ -64,7 +64,6 @@ def describe(error: BaseException, skip: int = 1) -> Failure:
         class_names=tuple(class_name(cls) for cls in type(error).__mro__),
         traceback_text=text,
         error=error,
-        retryable=isinstance(error, Exception),
     )
 
 

@@ -102,7 +102,11 @@ class _ForkServer:
         """Open a pool; returns our end of its socket."""
         ours, theirs = open_pair()
         with theirs:
-            self.control.send(("pool",), [theirs.fileno()])
+            try:
+                self.control.send(("pool",), [theirs.fileno()])
+            except OSError:
+                ours.close()
+                raise
         return ours
 
     def stop(self) -> None:

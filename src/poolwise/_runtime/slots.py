@@ -22,12 +22,13 @@ class SlotMemory:
 
     Args:
         lanes: how many lanes it may have.
-        address: where memory made by another process is ("descriptor:5" or "tag:name"); None makes some.
+        address: where memory made by another process is ("descriptor:5" or "tag:name"); None makes some. Both must
+            say the same number of lanes.
     """
 
     def __init__(self, lanes: int = MOST_LANES, address: str | None = None) -> None:
         self.lanes = max(lanes, MOST_LANES)
-        size = self.lanes * _BYTES_PER_LANE
+        size = (self.lanes + 1) * _BYTES_PER_LANE
         self.descriptor = -1
         kind, _, name = (address or "").partition(":")
         if sys.platform == "win32":
@@ -42,6 +43,15 @@ class SlotMemory:
     def slot(self, lane: int) -> memoryview:
         """Return the words of one lane."""
         return self.words[lane * SLOT_WORDS : (lane + 1) * SLOT_WORDS]
+
+    @property
+    def pulse(self) -> float:
+        """Clock reading when a thread of the worker last had its GIL; 0 where none notes it."""
+        return self.words[self.lanes * SLOT_WORDS] / 1e9
+
+    @pulse.setter
+    def pulse(self, now: float) -> None:
+        self.words[self.lanes * SLOT_WORDS] = int(now * 1e9)
 
     def close(self) -> None:
         """Let go of the memory; views that are still held keep it mapped."""

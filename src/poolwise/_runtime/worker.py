@@ -33,6 +33,7 @@ in_worker = False
 """True in a worker process: a run started here stays in this process."""
 
 _RESIDENT_SECONDS = 0.1
+_PULSE_SECONDS = 0.05
 
 
 def serve(sock: socket.socket, slots_address: str, worker: int) -> None:
@@ -68,7 +69,7 @@ class _Worker:
         self.channel = channel
         self.number = number
         self.segments = Segments(channel, parity=1)
-        self.slots = SlotMemory(address=slots_address)
+        self.slots_address = slots_address
         self.known_classes: set[str] = set()
         self.resident_bytes = 0
         self.resident_read = 0.0
@@ -135,7 +136,10 @@ class _Worker:
             group = AsyncGroup(spec, self.emit, worker=self.number, load=self.load)
         else:
             group = ThreadGroup(spec, self.emit, worker=self.number, load=self.load)
-        group.slots = self.slots.slot
+        slots = SlotMemory(lanes, self.slots_address)
+        group.slots = slots.slot
+        if spec.timeout is not None:
+            threading.Thread(target=_beat, args=(slots,), name="poolwise-pulse", daemon=True).start()
         self.group = group
         threading.Thread(target=self._read, args=(group,), name="poolwise-reader", daemon=True).start()
         if lanes == 1 and not spec.coroutine:
@@ -235,6 +239,14 @@ class _Worker:
         else:
             parcel.class_ids |= beside.class_ids
         return replace(failure, error=None), blob
+
+
+def _beat(slots: SlotMemory) -> None:
+    """Note now and then that threads of this process get to run, which they do not while an item holds the GIL."""
+    pause = threading.Event()
+    while True:
+        slots.pulse = time.perf_counter()
+        pause.wait(_PULSE_SECONDS)
 
 
 def unpack_failure(packed: tuple[Failure, bytes | None]) -> Failure:

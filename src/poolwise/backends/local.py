@@ -30,7 +30,6 @@ from poolwise._runtime import blas, wire
 from poolwise._runtime.channel import Channel, Segments, create_memory, open_pair, write_parcel
 from poolwise._runtime.lanes import (
     BATCH,
-    IDLE,
     LOADING,
     PHASE,
     POSITION,
@@ -47,6 +46,7 @@ from poolwise._runtime.worker import unpack_failure
 
 _CLOSE_SECONDS = 2.0
 _MOST_START_DEATHS = 3
+_NO_PULSE_SECONDS = 0.5
 _numbers = count(1)
 
 
@@ -341,10 +341,14 @@ class _Worker:
         self.stopped = False  # We killed it on purpose.
         self.suspect = False  # It runs a suspect, and nothing else.
 
-    def running(self) -> list[Running]:
-        return [
-            found for lane in range(self.peak_lanes) if (found := running_in(self.slots.slot(lane), self.number, lane))
+    def running(self, now: float) -> list[Running]:
+        """Say what its lanes execute."""
+        found = [
+            task for lane in range(self.peak_lanes) if (task := running_in(self.slots.slot(lane), self.number, lane))
         ]
+        if len(found) > 1 and now - self.slots.pulse > _NO_PULSE_SECONDS:
+            found = [replace(task, responsive=False) for task in found]
+        return found
 
 
 class ProcessSite(_Site):
@@ -589,11 +593,13 @@ class ProcessSite(_Site):
 
     def _bury(self, worker: _Worker, exitcode: int | None, signal_number: int | None) -> None:
         self._backend.unwatch(worker.channel)
-        running, unsent = _last_words(worker)
+        running, loading, sending = _last_words(worker)
         if worker.batches:
             signal = None if signal_number is None else signal_name(signal_number)
             self._backend.emit(
-                Lost(worker.number, list(worker.batches), running, unsent, exitcode, signal, worker.stopped)
+                Lost(
+                    worker.number, list(worker.batches), running, loading, sending, exitcode, signal, worker.stopped
+                )
             )
         elif not worker.ready and not self._closing:
             self._start_deaths += 1
@@ -606,7 +612,8 @@ class ProcessSite(_Site):
             raise BackendError(f"workers die {when} ({how})")
 
     def running(self) -> list[Running]:
-        return [found for worker in self._workers.values() if worker.batches for found in worker.running()]
+        now = time.perf_counter()
+        return [found for worker in self._workers.values() if worker.batches for found in worker.running(now)]
 
     def stop(self, tasks: Collection[Running]) -> None:
         for number in {task.worker for task in tasks}:
@@ -697,20 +704,20 @@ class ProcessSite(_Site):
             self._workers.clear()
 
 
-def _last_words(worker: _Worker) -> tuple[list[Running], dict[int, Sequence[int]]]:
-    """Read from the slots of a dead worker what it was doing: running tasks, and batches it was packing or unpacking."""
+def _last_words(worker: _Worker) -> tuple[list[Running], list[int], list[int]]:
+    """Read from the slots of a dead worker what it was doing: running tasks, batches it unpacked, batches it packed."""
     running: list[Running] = []
-    doubtful: dict[int, Sequence[int]] = {}
+    doubtful: dict[int, list[int]] = {LOADING: [], SENDING: []}
     for lane in range(worker.peak_lanes):
         slot = worker.slots.slot(lane)
         batch = worker.batches.get(slot[BATCH])
-        if slot[PHASE] == IDLE or batch is None:
+        if batch is None:
             continue
         if slot[PHASE] == RUNNING:
             running.append(Running(batch.id, slot[POSITION], slot[STARTED] / 1e9, worker.number, lane))
-        elif slot[PHASE] in (LOADING, SENDING):
-            doubtful[batch.id] = range(len(batch))
-    return running, doubtful
+        elif slot[PHASE] in doubtful:
+            doubtful[slot[PHASE]].append(batch.id)
+    return running, doubtful[LOADING], doubtful[SENDING]
 
 
 def _logging_levels() -> dict[str, int]:
