@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import threading
 import time
+import warnings
 import weakref
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -38,6 +39,7 @@ _Self = TypeVar("_Self", bound="_Iteration[Any]")
 _STEP_SECONDS = 60.0
 _PULL_QUICK_SECONDS = 0.0005
 _MOST_PULLED = 8192
+_PULLED_BLINDLY = 128
 _JOIN_SECONDS = 5.0
 
 
@@ -69,6 +71,7 @@ class Stream:
         self._pull_size = 1
         self._exhausted = False
         self._draining = False
+        self._warned = False
         self._input_error: Exception | None = None
         self._failure: BaseException | None = None
         self._supervisor: threading.Thread | None = None
@@ -127,9 +130,10 @@ class Stream:
             raise
         if self._progress is not None:
             self._progress.start()
-        if feed and not self.engine.backend.inline:
-            self._pull(left=0, waiting=False)
+        if not self.engine.backend.inline:
             self._supervise()
+            if feed:
+                self._pull(left=0, waiting=False)
 
     def next_part(self, left: int) -> Settled | None:
         """Return the next settled tasks, or None at the end.
@@ -149,6 +153,9 @@ class Stream:
                 return None
             if self._draining and not self._exhausted:
                 self._end_input()
+            if self.engine.abandoned and not self._warned:
+                self._warned = True
+                self._warn_of_abandoned_threads()
             part = self._deliverable()
             if part is not None:
                 self.handed += len(part.indexes)
@@ -160,10 +167,18 @@ class Stream:
             more = self._pull(left=left, waiting=True)
             if self.engine.backend.inline:
                 self._step_here(wait=not more)
-            elif not more or self._supervisor is None:
+            else:
                 self._supervise()
                 if not more:
                     self._await_part()
+
+    def _warn_of_abandoned_threads(self) -> None:
+        warnings.warn(
+            "an item ran longer than its timeout in a thread, which cannot be ended: it goes on unheard, and another "
+            "thread has taken its place; child processes (shape='2x1') are killed instead",
+            RuntimeWarning,
+            stacklevel=4,
+        )
 
     def _deliverable(self) -> Settled | None:
         while True:
@@ -228,15 +243,21 @@ class Stream:
         """Advance the input by up to that many items; returns whether that was quick."""
         started = time.perf_counter()
         items: list[Any] = []
+        seconds = 0.0
         try:
-            items.extend(islice(self._source, number))  # Keeps what came before an error.
+            while len(items) < number and seconds < _PULL_QUICK_SECONDS:
+                wanted = min(len(items) + _PULLED_BLINDLY, number)
+                items.extend(islice(self._source, wanted - len(items)))  # Keeps what came before an error.
+                seconds = time.perf_counter() - started
+                if len(items) < wanted:
+                    self._exhausted = True
+                    break
         except Exception as error:
             self._input_error = error
             self._exhausted = True
-        seconds = time.perf_counter() - started
         if items:
             self.engine.offer(items)
-        if self._exhausted or len(items) < number:
+        if self._exhausted:
             self._end_input()
             return True
         if seconds < _PULL_QUICK_SECONDS:

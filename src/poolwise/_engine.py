@@ -35,6 +35,7 @@ from poolwise._policy.pack import Packer, PackLimits, clock_each, depth
 from poolwise._policy.rate import TokenBucket
 from poolwise._policy.retry import delay_seconds, wants_retry
 from poolwise._policy.window import Window, window
+from poolwise._runtime.wire import sampled_bytes
 from poolwise.backends import Backend
 
 _COROUTINE_GRACE_SECONDS = 2.5  # Their lane cancels them first; see `AsyncGroup.GRACE_SECONDS`.
@@ -125,6 +126,7 @@ class Engine:
         self.failed = 0
         self.retried = 0
         self.workers_lost = 0
+        self.abandoned = 0
         self.failures: dict[str, int] = {}
         self.active_seconds = 0.0  # While the backend held something.
         self.started = clock.now()
@@ -159,6 +161,7 @@ class Engine:
 
     def offer(self, items: list[Any]) -> None:
         """Take the next items of the input."""
+        self.meter.item_bytes.add(len(items), sampled_bytes(items))
         self._inbox.append(Span(range(self.taken, self.taken + len(items)), items))
         self.taken += len(items)
         self.backend.wake()
@@ -193,7 +196,7 @@ class Engine:
     def _budget(self) -> int:
         """Return how many bytes may be between input and consumer; asks the system only when it begins to matter."""
         if self._buffered_bytes is None:
-            if self.taken * (self.meter.mean_bytes or 0.0) < _SMALL_BYTES:
+            if self.rules.limits.buffered_bytes is None and self.taken * (self.meter.mean_bytes or 0.0) < _SMALL_BYTES:
                 return 4 * _SMALL_BYTES
             self._buffered_bytes = self.rules.buffered_bytes()
         return self._buffered_bytes
@@ -307,8 +310,7 @@ class Engine:
         if done.returned:
             self._give_back(flight, done.returned[0])
         self.meter.add(number, done.seconds, done.cpu_seconds, done.resident_bytes)
-        if done.bytes:
-            self.meter.add_bytes(number, done.bytes)
+        self.meter.value_bytes.add(number, done.bytes or sampled_bytes(done.values))
         self._blameless = 0 if number else self._blameless
         begin = done.first
         for position in sorted(done.failures):
@@ -368,7 +370,9 @@ class Engine:
     def _settle_lost(self, lost: Lost, settled: list[Settled]) -> None:
         """Say for each task of a dead worker whether it is to blame, in doubt, or only unlucky."""
         executing = {(task.batch_id, task.position): task for task in lost.running}
-        if not (lost.stopped and lost.worker == 0):  # An abandoned thread is not a worker that died.
+        if lost.stopped and lost.worker == 0:  # A thread of this process, which cannot die.
+            self.abandoned += 1
+        else:
             self.workers_lost += 1
         flights = [flight for batch_id in lost.batch_ids if (flight := self._flights.pop(batch_id, None)) is not None]
         doubtful = {*lost.loading, *lost.sending}

@@ -155,6 +155,7 @@ def _most_in_one_second(starts: list[float]) -> int:
     return max(sum(1 for start in starts if first <= start < first + 1) for first in starts)
 
 
+@ways(lambda way: way.shape in ("serial", "1x4", "2x2"))
 def test_per_second(way: Way, tmp_path: Path) -> None:
     """`limits.per_second` bounds the executions started in any second."""
     fn = way.fn(functools.partial(items.note_slowly, tmp_path, 0.0))

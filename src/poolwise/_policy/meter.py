@@ -11,35 +11,32 @@ class Meter:
 
     Attributes:
         items: how many were executed.
-        mean_seconds: wall seconds an item takes in its lane, or None before the second item (the first one, which
-            may import or connect, is left out of estimates as long as there are others).
-        mean_bytes: bytes that an item and its value occupy, or None.
+        mean_seconds: wall seconds an item takes in its lane, or None (the first one, which may import or connect,
+            counts only until there are others).
+        item_bytes, value_bytes: means of what one item, and what one value occupies.
+        mean_bytes: bytes that an item and its value occupy together, or None.
         busy_seconds, cpu_seconds: sums over all items.
         resident_bytes: the largest worker seen.
     """
 
     __slots__ = (
-        "_bytes",
-        "_bytes_weight",
         "_seconds",
-        "_weight",
         "busy_seconds",
         "cpu_seconds",
+        "item_bytes",
         "items",
-        "mean_bytes",
-        "mean_seconds",
         "resident_bytes",
+        "value_bytes",
     )
 
     def __init__(self) -> None:
         self.items = 0
-        self.mean_seconds: float | None = None
-        self.mean_bytes: float | None = None
+        self.item_bytes = Mean()
+        self.value_bytes = Mean()
         self.busy_seconds = 0.0
         self.cpu_seconds = 0.0
         self.resident_bytes = 0
-        self._seconds = self._weight = 0.0
-        self._bytes = self._bytes_weight = 0.0
+        self._seconds = Mean()
 
     def add(self, count: int, seconds: float, cpu_seconds: float | None, resident_bytes: int = 0) -> None:
         """Take in `count` executions that took `seconds` of one lane together."""
@@ -49,18 +46,39 @@ class Meter:
         if count == 0:
             return
         if self.items == 1:
-            self._seconds = self._weight = 0.0
+            self._seconds = Mean()
         self.items += count
-        keep = 1 - 1 / _MEMORY_BATCHES
-        self._seconds = self._seconds * keep + seconds
-        self._weight = self._weight * keep + count
-        self.mean_seconds = self._seconds / self._weight
+        self._seconds.add(count, seconds)
 
-    def add_bytes(self, count: int, size: float) -> None:
-        """Take in that `count` items (or values) occupy `size` bytes."""
+    @property
+    def mean_seconds(self) -> float | None:
+        return self._seconds.mean
+
+    @property
+    def mean_bytes(self) -> float | None:
+        if self.item_bytes.mean is None and self.value_bytes.mean is None:
+            return None
+        return max(_LEAST_ITEM_BYTES, (self.item_bytes.mean or 0.0) + (self.value_bytes.mean or 0.0))
+
+
+class Mean:
+    """A running mean that forgets: additions weigh less the older they are.
+
+    Attributes:
+        mean: of what was added, or None.
+    """
+
+    __slots__ = ("_total", "_weight", "mean")
+
+    def __init__(self) -> None:
+        self._total = self._weight = 0.0
+        self.mean: float | None = None
+
+    def add(self, count: int, total: float) -> None:
+        """Take in `count` things that are `total` together."""
         if count == 0:
             return
         keep = 1 - 1 / _MEMORY_BATCHES
-        self._bytes = self._bytes * keep + max(size, count * _LEAST_ITEM_BYTES)
-        self._bytes_weight = self._bytes_weight * keep + count
-        self.mean_bytes = self._bytes / self._bytes_weight
+        self._total = self._total * keep + total
+        self._weight = self._weight * keep + count
+        self.mean = self._total / self._weight

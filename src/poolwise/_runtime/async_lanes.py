@@ -54,17 +54,22 @@ class AsyncGroup(LaneGroup):
         """Queue a batch."""
         self._waiting.append(batch)
         self._nudge()
+        if self.worker and all(lane.run is not None for lane in tuple(self.lanes)):
+            self.tick_while_busy()
+
+    def idle_queue(self) -> bool:
+        """Say whether no batch waits for a lane."""
+        return not self._waiting
 
     def take_back(self) -> list[Batch]:
         """Empty the queue: batches that no lane has taken."""
-        batches: list[Batch] = []
+        taken: list[Batch | None] = []
         try:
             while True:
-                batch = self._waiting.popleft()
-                if batch is not None:
-                    batches.append(batch)
+                taken.append(self._waiting.popleft())
         except IndexError:
-            return batches
+            self._waiting.extend(token for token in taken if token is None)
+            return [batch for batch in taken if batch is not None]
 
     def resize(self, count: int) -> None:
         """Move toward that many lanes; running tasks are finished."""

@@ -187,6 +187,8 @@ class LaneGroup:
     def put(self, batch: Batch) -> None:
         """Queue a batch."""
         self.queue.put(batch)
+        if self.worker and all(lane.run is not None for lane in tuple(self.lanes)):
+            self.tick_while_busy()
 
     def running(self) -> list[Running]:
         """Say what lanes execute now and since when."""
@@ -208,7 +210,7 @@ class LaneGroup:
 
     def tick(self, now: float) -> bool:
         """Send what is finished and give back what waits too long; returns whether there may be more to do."""
-        busy = False
+        busy = self._give_back_queue(now)
         for lane in tuple(self.lanes):
             run = lane.run
             if run is None or len(run.batch) == 1:
@@ -218,6 +220,25 @@ class LaneGroup:
             if age >= min(FLUSH_SECONDS, self.recall_seconds):
                 self._flush(lane, run, recall=age >= self.recall_seconds)
         return busy
+
+    def _give_back_queue(self, now: float) -> bool:
+        """In a worker whose lanes are all stuck: batches behind them can run elsewhere. Says whether any wait."""
+        if not self.worker or self.idle_queue():
+            return False
+        runs = [lane.run for lane in tuple(self.lanes)]
+        if runs and all(run is not None and now - run.begun >= self.recall_seconds for run in runs):
+            for batch in self.take_back():
+                self.give_back(batch)
+            return False
+        return True
+
+    def idle_queue(self) -> bool:
+        """Say whether no batch waits for a lane."""
+        return self.queue.empty()
+
+    def give_back(self, batch: Batch) -> None:
+        """Report a batch as not started."""
+        self.emit(Done(batch.id, 0, [], {}, self.worker, 0, _clock(), 0.0, 0.0, None, range(len(batch))))
 
     def _flush(self, lane: Lane, run: _Run, *, recall: bool) -> None:
         with lane.lock:
@@ -241,8 +262,8 @@ class LaneGroup:
     def _emit_part(self, lane: Lane, run: _Run, *, final: bool, end: int | None = None) -> None:
         """Send what was not sent yet. The lane's lock is held."""
         first, count = run.flushed, len(run.values) if end is None else end
-        returned = range(run.end, len(run.batch))
-        if not final and count == first and not (returned and run.recalled):
+        returned = range(run.end, len(run.batch)) if run.recalled else ()
+        if not (final or returned or count > first):
             return
         values = run.values[first:count]
         failures = {position: run.failures[position] for position in tuple(run.failures) if first <= position < count}
@@ -278,6 +299,7 @@ class LaneGroup:
             good = min(refusals)
             items = items[:good] if good else items[:1]
             run.end = max(good, 1)
+            run.recalled = True
         if 0 in refusals:
             run.failures[0] = Failure(f"its argument {refusals[0]}", retryable=False)
             run.values.append(None)
@@ -490,16 +512,17 @@ class ThreadGroup(LaneGroup):
             self.count -= 1
             self.queue.put(None)
 
-    def _new_lane(self) -> Lane:
+    def add_lane(self) -> Lane:
+        """Make a lane, which somebody must `serve`."""
         free = {lane.number for lane in self.lanes}
         number = next(place for place in range(len(free) + 1) if place not in free)
         lane = Lane(number, self.slots(number))
         self.lanes.append(lane)
+        self.count += 1
         return lane
 
     def _start_lane(self) -> None:
-        lane = self._new_lane()
-        self.count += 1
+        lane = self.add_lane()
         context = self._context.copy()
         thread = threading.Thread(
             target=context.run, args=(self.serve, lane), name=f"poolwise-lane-{lane.number}", daemon=True
@@ -507,11 +530,8 @@ class ThreadGroup(LaneGroup):
         self._threads.add(thread)
         thread.start()
 
-    def serve(self, lane: Lane | None = None) -> None:
+    def serve(self, lane: Lane) -> None:
         """Take batches and execute them, until told to end."""
-        if lane is None:
-            lane = self._new_lane()
-            self.count += 1
         in_lane.set(True)
         while not lane.abandoned:
             batch = self.queue.get()

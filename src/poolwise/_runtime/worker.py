@@ -141,11 +141,12 @@ class _Worker:
         if spec.timeout is not None:
             threading.Thread(target=_beat, args=(slots,), name="poolwise-pulse", daemon=True).start()
         self.group = group
-        threading.Thread(target=self._read, args=(group,), name="poolwise-reader", daemon=True).start()
-        if lanes == 1 and not spec.coroutine:
-            group.serve()
-        else:
+        own = group.add_lane() if lanes == 1 and not spec.coroutine else None
+        if own is None:
             group.resize(lanes)
+        threading.Thread(target=self._read, args=(group,), name="poolwise-reader", daemon=True).start()
+        if own is not None:
+            group.serve(own)
         while True:
             threading.Event().wait()
 
@@ -166,7 +167,7 @@ class _Worker:
                     group.resize(message[1])
                 elif kind == "back":
                     for batch in group.take_back():
-                        self.channel.send(("back", batch.id))
+                        group.give_back(batch)
                 elif kind == "stop":
                     break
         except EOFError:

@@ -60,7 +60,7 @@ class LocalBackend:
         self._woken = False
         self._is_set_up = False
         self._retiring: list[_Site] = []
-        self._site: _Site
+        self._site = _Site()
         self._spec: Spec
 
     # -- the protocol
@@ -325,7 +325,7 @@ class _Worker:
     """The parent's view of a child process."""
 
     __slots__ = ("assigned", "batches", "channel", "classes", "lanes", "number", "peak_lanes", "ready", "retiring", "segments",
-                 "slots", "stopped", "suspect")  # fmt: skip
+                 "slots", "stopped", "stuck", "suspect")  # fmt: skip
 
     def __init__(self, number: int, channel: Channel, slots: SlotMemory, lanes: int) -> None:
         self.number = number
@@ -339,6 +339,7 @@ class _Worker:
         self.ready = False
         self.retiring = False
         self.stopped = False  # We killed it on purpose.
+        self.stuck = False  # It gave batches back; no more until it has finished something.
         self.suspect = False  # It runs a suspect, and nothing else.
 
     def running(self, now: float) -> list[Running]:
@@ -481,7 +482,7 @@ class ProcessSite(_Site):
 
     @staticmethod
     def _open_for_work(worker: _Worker) -> bool:
-        return worker.ready and not (worker.retiring or worker.suspect or worker.stopped)
+        return worker.ready and not (worker.retiring or worker.suspect or worker.stopped or worker.stuck)
 
     def _worker_for_suspect(self) -> _Worker | None:
         """Return an idle worker; where there is none, keep one from getting more until it is idle."""
@@ -546,12 +547,6 @@ class ProcessSite(_Site):
             worker.ready = True
             self._start_deaths = 0
             self._dismiss_idle(worker)
-        elif kind == "back":
-            batch = worker.batches.pop(message[1], None)
-            if batch is not None:  # The engine submits it again, to the site that is current then.
-                now = time.perf_counter()
-                self._backend.emit(Done(batch.id, 0, [], {}, 0, 0, now, 0.0, 0.0, None, range(len(batch))))
-            self._dismiss_idle(worker)
         elif kind == "failed":
             raise BackendError(f"{message[1]}\n\nIn the worker:\n{message[2]}")
 
@@ -574,6 +569,7 @@ class ProcessSite(_Site):
                 returned, final, size, resident,
             )
         )  # fmt: skip
+        worker.stuck = bool(returned) and (not final or not values)
         if final:
             worker.batches.pop(batch_id, None)
             worker.suspect = worker.suspect and bool(worker.batches)

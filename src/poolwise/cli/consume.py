@@ -31,9 +31,9 @@ def consume(run: Run[Any], interrupts: Interrupts, take: Callable[[Outcome[Any]]
 
     started = time.perf_counter()
     code = None
+    interrupts.call_at_first(run.drain)
     try:
         with run:
-            interrupts.call_at_first(run.drain)
             for outcome in run:
                 tally.add(outcome)
                 take(outcome)
