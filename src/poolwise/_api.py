@@ -6,15 +6,16 @@ import functools
 import inspect
 import math
 import operator
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar, Unpack, overload
 
 from poolwise import backends
+from poolwise._core.clock import SystemClock
 from poolwise._core.errors import NotPicklableError, UnknownNameError, UsageError
-from poolwise._core.model import Limits, Retry, Shape, Spec, _check_number
-from poolwise._drivers import Results, Run, Stream, system_clock
-from poolwise._engine import Engine, Rules
+from poolwise._core.model import Limits, Retry, Rules, Shape, Spec, check_number
+from poolwise._drivers import Results, Run, Stream
+from poolwise._engine import Engine
 from poolwise._policy.plan import Circumstances, Plan, choose, needs_children
 from poolwise._policy.report import Report
 from poolwise._runtime import host, lanes
@@ -27,8 +28,32 @@ __all__ = ["Plan", "Report", "Results", "Run", "map", "run"]
 R = TypeVar("R")
 
 
+class Options(TypedDict, total=False):
+    """The options of `map` and `run`, for type checkers; `map` says what they mean."""
+
+    shape: str | Shape
+    backend: str
+    ordered: bool
+    hint: Literal["io", "cpu"] | None
+    retry: int | Retry
+    timeout: float | None
+    isolate: bool
+    on_lost: Literal["rerun", "fail"]
+    setup: Callable[[], object] | None
+    limits: Limits | None
+    key: Callable[[Any], Any] | None
+    progress: bool
+    total: int | None
+
+
+@overload
 def map(
-    fn: Callable[..., R],
+    fn: Callable[..., Coroutine[Any, Any, R]], *iterables: Iterable[Any], **options: Unpack[Options]
+) -> Results[R]: ...
+@overload
+def map(fn: Callable[..., R], *iterables: Iterable[Any], **options: Unpack[Options]) -> Results[R]: ...
+def map(
+    fn: Callable[..., Any],
     *iterables: Iterable[Any],
     shape: str | Shape = "auto",
     backend: str = "local",
@@ -43,7 +68,7 @@ def map(
     key: Callable[[Any], Any] | None = None,
     progress: bool = False,
     total: int | None = None,
-) -> Results[R]:
+) -> Results[Any]:
     """Apply a function to every item and iterate over the values, in input order; raise at the first failed item.
 
     The input may be endless: it is taken lazily, in the thread that iterates, and only as far ahead as `limits` allow.
@@ -73,7 +98,8 @@ def map(
     Raises:
         UsageError: before work starts, where the options cannot be meant.
         Exception: while iterating, the function's own exception, at its place in the input order; its `__cause__` is
-            the traceback of the worker. `TaskFailed` where that exception cannot be raised here, `TaskTimeout`, `TaskLost`.
+            the traceback of the worker. `TaskFailed` where that exception cannot be raised here; `TaskTimeout`;
+            `TaskLost`.
         BackendError: while iterating, where the workers as a whole fail.
     """
     options = _Options(
@@ -83,8 +109,12 @@ def map(
     return Results.over(stream, plan, key)
 
 
+@overload
+def run(fn: Callable[..., Coroutine[Any, Any, R]], *iterables: Iterable[Any], **options: Unpack[Options]) -> Run[R]: ...
+@overload
+def run(fn: Callable[..., R], *iterables: Iterable[Any], **options: Unpack[Options]) -> Run[R]: ...
 def run(
-    fn: Callable[..., R],
+    fn: Callable[..., Any],
     *iterables: Iterable[Any],
     shape: str | Shape = "auto",
     backend: str = "local",
@@ -99,7 +129,7 @@ def run(
     key: Callable[[Any], Any] | None = None,
     progress: bool = False,
     total: int | None = None,
-) -> Run[R]:
+) -> Run[Any]:
     """Apply a function to every item and iterate over Outcomes as they complete; a failed item never raises.
 
     Args:
@@ -179,7 +209,7 @@ def _prepare(
         "fail" if options.on_lost == "fail" else "rerun",
         total,
     )
-    engine = Engine(backends.load(options.backend)(), rules, system_clock())
+    engine = Engine(backends.load(options.backend)(), rules, SystemClock())
     source: Iterator[Any] = iter(iterables[0]) if len(iterables) == 1 else zip(*iterables)
     stream = Stream(engine, source, ordered=options.ordered)
     if options.progress:
@@ -244,12 +274,12 @@ def _check(fn: Callable[..., Any], iterables: tuple[Iterable[Any], ...], options
         if value is not None and not callable(value):
             raise UsageError(f"{name} is {value!r}; it must be a function")
     if options.timeout is not None:
-        _check_number("timeout", options.timeout)
+        check_number("timeout", options.timeout)
     if options.total is not None:
-        _check_number("total", options.total, whole=True, above=False)
+        check_number("total", options.total, whole=True, zero=True)
     if isinstance(options.retry, Retry):
         return options.retry
-    _check_number("retry", options.retry, whole=True, above=False)
+    check_number("retry", options.retry, whole=True, zero=True)
     return Retry(attempts=options.retry + 1) if options.retry else None
 
 

@@ -18,15 +18,14 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import chain, islice
 from operator import length_hint
-from pathlib import PurePath
 from queue import Empty, SimpleQueue
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast, runtime_checkable
 
-from poolwise._core.clock import SystemClock
-from poolwise._core.errors import InternalError, PoolwiseError, TaskError
-from poolwise._core.model import Outcome, exception_to_raise, make_outcome
-from poolwise._engine import Engine, Settled
+from poolwise._core.errors import InternalError, PoolwiseError
+from poolwise._core.model import Outcome, Settled, exception_to_raise
+from poolwise._engine import Engine
+from poolwise._policy.outcomes import key_of, outcomes
 from poolwise._policy.plan import Plan
 from poolwise._policy.report import Report
 
@@ -50,6 +49,20 @@ class _Nudge:
 _NUDGE = _Nudge()
 
 
+@runtime_checkable
+class Feed(Protocol):
+    """An input that can say whether its next item is there, so that outcomes are delivered while it has none.
+
+    Lines of a pipe are one: what was done must not wait for the line after it.
+    """
+
+    def ready(self) -> bool:
+        """Say whether `next` would return, or end, without waiting."""
+
+    def call_when_ready(self, wake: Callable[[], object]) -> None:
+        """Have a function called, from any thread, whenever `ready` may have become true."""
+
+
 class Stream:
     """One run: input, engine, supervisor, and the way back.
 
@@ -63,6 +76,8 @@ class Stream:
         self.engine = engine
         self.handed = 0  # Items in parts that the consumer got.
         self._source = source
+        self._feed = source if isinstance(source, Feed) else None
+        self._dry = False  # The feed had nothing more at hand when last asked.
         self._ordered = ordered
         self._progress: Progress | None = None
         self._ready: SimpleQueue[Settled | BaseException | _Nudge] = SimpleQueue()
@@ -78,6 +93,8 @@ class Stream:
         self._started = self._closed = False
         self._close_lock = threading.Lock()
         self.seconds: float | None = None
+        if self._feed is not None:
+            self._feed.call_when_ready(self._rouse)
 
     def show(self, progress: Progress) -> None:
         """Have the run shown while it lasts."""
@@ -97,14 +114,18 @@ class Stream:
         if self._supervisor is not None:  # Otherwise the consumer's thread may be executing an item.
             self.close()
 
+    def _rouse(self) -> None:
+        """There may be input again: wake the consumer, wherever it waits."""
+        self._ready.put(_NUDGE)
+        if self.engine.backend.inline:
+            self.engine.backend.wake()
+
     def snapshot(self) -> Snapshot:
         """Return how far the run is, for the progress display."""
         from poolwise._runtime.progress import Snapshot
 
         engine = self.engine
-        return Snapshot(
-            engine.settled, engine.failed, engine.rules.total, str(engine.shape), self.elapsed()
-        )
+        return Snapshot(engine.settled, engine.failed, engine.rules.total, str(engine.shape), self.elapsed())
 
     def elapsed(self) -> float:
         """Return seconds since work started, 0 where it has not."""
@@ -163,7 +184,8 @@ class Stream:
                     self._pull(left=left + len(part.indexes), waiting=False)
                 return part
             if self.engine.finished and self._ready.empty():
-                return self._over()
+                self._raise_what_ended_it()
+                return None
             more = self._pull(left=left, waiting=True)
             if self.engine.backend.inline:
                 self._step_here(wait=not more)
@@ -191,7 +213,7 @@ class Stream:
                 arrived = self._ready.get_nowait()
             except Empty:
                 if self._failure is not None:
-                    raise self._failure
+                    raise self._failure from self._failure.__cause__
                 return None
             part = self._arrange(arrived)
             if part is not None:
@@ -215,7 +237,7 @@ class Stream:
         if part is not None:  # Unordered: it would have been returned; put it where the loop finds it.
             self._ready.put(part)
 
-    def _over(self) -> None:
+    def _raise_what_ended_it(self) -> None:
         if self._failure is not None:
             raise self._failure
         if self._input_error is not None:
@@ -234,6 +256,8 @@ class Stream:
                 room = min(window.far - in_hand, window.near - (engine.taken - engine.settled))
             if room <= 0 or engine.finished:
                 return False
+            if self._feed is not None and not self._feed.ready():
+                return False
             quick = self._take(min(room, self._pull_size))
             if not quick or engine.backend.inline:
                 return True
@@ -244,13 +268,15 @@ class Stream:
         started = time.perf_counter()
         items: list[Any] = []
         seconds = 0.0
+        self._dry = False
+        source = self._source if self._feed is None else self._at_hand(self._feed)
         try:
             while len(items) < number and seconds < _PULL_QUICK_SECONDS:
                 wanted = min(len(items) + _PULLED_BLINDLY, number)
-                items.extend(islice(self._source, wanted - len(items)))  # Keeps what came before an error.
+                items.extend(islice(source, wanted - len(items)))  # Keeps what came before an error.
                 seconds = time.perf_counter() - started
                 if len(items) < wanted:
-                    self._exhausted = True
+                    self._exhausted = not self._dry
                     break
         except Exception as error:
             self._input_error = error
@@ -265,6 +291,14 @@ class Stream:
             return True
         self._pull_size = max(1, int(self._pull_size * _PULL_QUICK_SECONDS / seconds))
         return False
+
+    def _at_hand(self, feed: Feed) -> Iterator[Any]:
+        """Give what can be had without waiting."""
+        for item in self._source:
+            yield item
+            if not feed.ready():
+                self._dry = True
+                return
 
     def _end_input(self) -> None:
         self._exhausted = True
@@ -421,7 +455,7 @@ class Results(_Iteration[R]):
     """
 
     @staticmethod
-    def _fill(key: Callable[[Any], Any] | None, epoch: float, part: Settled) -> list[Any]:
+    def _fill(key: Callable[[Any], Any] | None, epoch: float, part: Settled) -> list[Any]:  # noqa: ARG004
         for position, error in part.errors.items():
             error.key = key_of(part.items[position], part.indexes[position], key)
             raise exception_to_raise(error)
@@ -438,77 +472,3 @@ class Run(_Iteration[Outcome[R]], Generic[R]):
     @staticmethod
     def _fill(key: Callable[[Any], Any] | None, epoch: float, part: Settled) -> list[Any]:
         return outcomes(part, key, epoch)
-
-
-def key_of(item: Any, index: int, key: Callable[[Any], Any] | None) -> Any:
-    """Return the key of an item: `key(item)`, or the item where it can be one, or its index."""
-    if key is not None:
-        return key(item)
-    return item if _is_key(item) else index
-
-
-def _is_key(item: Any) -> bool:
-    if isinstance(item, tuple):
-        return all(map(_is_key, item))
-    return isinstance(item, (str, int, PurePath))
-
-
-def outcomes(part: Settled, key: Callable[[Any], Any] | None, epoch: float) -> list[Outcome[Any]]:
-    """Make the Outcomes of a part.
-
-    Args:
-        part: settled tasks.
-        key: the user's key function, or None.
-        epoch: seconds that turn clock readings into Unix time.
-    """
-    done = part.done
-    if done is None:
-        return [_outcome_of_given_up(part, key, epoch)]
-    keys = [key_of(item, index, key) for item, index in zip(part.items, part.indexes)]
-    worker, lane, attempt = done.worker, done.lane, part.attempt
-    if done.clocks is not None:
-        clocks = done.clocks[part.offset : part.offset + len(keys)]
-        made = [
-            make_outcome(
-                index, name, True, value, None, attempt, start + epoch, start + epoch + seconds, seconds, cpu, "item",
-                worker, lane,
-            )
-            for index, name, value, (start, seconds, cpu) in zip(part.indexes, keys, part.values, clocks)
-        ]  # fmt: skip
-    else:
-        number = max(1, len(done.values))
-        seconds, start = done.seconds / number, done.started + epoch
-        cpu = None if done.cpu_seconds is None else done.cpu_seconds / number
-        end = start + done.seconds
-        made = [
-            make_outcome(index, name, True, value, None, attempt, start, end, seconds, cpu, "batch", worker, lane)
-            for index, name, value in zip(part.indexes, keys, part.values)
-        ]
-    for position, error in part.errors.items():
-        made[position] = _failed_outcome(made[position], error)
-    return made
-
-
-def _failed_outcome(made: Outcome[Any], error: TaskError) -> Outcome[Any]:
-    error.key = made.key
-    return Outcome(
-        made.index, made.key, False, None, error, made.attempts, made.started, made.finished, made.seconds,
-        made.cpu_seconds, made.clocked, made.worker, made.lane,
-    )  # fmt: skip
-
-
-def _outcome_of_given_up(part: Settled, key: Callable[[Any], Any] | None, epoch: float) -> Outcome[Any]:
-    assert part.at is not None
-    task, now = part.at
-    error = part.errors[0]
-    error.key = key_of(part.items[0], part.indexes[0], key)
-    started = task.started or now
-    return Outcome(
-        part.indexes[0], error.key, False, None, error, part.attempt, started + epoch, now + epoch, now - started,
-        None, "item", task.worker, task.lane,
-    )  # fmt: skip
-
-
-def system_clock() -> SystemClock:
-    """The clock that runs use."""
-    return SystemClock()

@@ -99,12 +99,12 @@ def check_options() -> None:
 
 def check_wrong_options() -> None:
     """And nothing else; an ignore that is not needed is an error of its own."""
-    poolwise.map(half, [1], hint="fast")  # type: ignore[arg-type]
-    poolwise.map(half, [1], on_lost="ignore")  # type: ignore[arg-type]
-    poolwise.map(half, [1], shape=4)  # type: ignore[arg-type]
-    poolwise.map(half, [1], workers=4)  # type: ignore[call-arg]
-    poolwise.map(42, [1])  # type: ignore[arg-type]
-    poolwise.map(half, 42)  # type: ignore[arg-type]
+    poolwise.map(half, [1], hint="fast")  # type: ignore[call-overload]
+    poolwise.map(half, [1], on_lost="ignore")  # type: ignore[call-overload]
+    poolwise.map(half, [1], shape=4)  # type: ignore[call-overload]
+    poolwise.map(half, [1], workers=4)  # type: ignore[call-overload]
+    poolwise.map(42, [1])  # type: ignore[call-overload]
+    poolwise.map(half, 42)  # type: ignore[call-overload]
 
 
 def check_iterators() -> None:

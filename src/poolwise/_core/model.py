@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeVar, cast
 
 from poolwise._core.errors import PoolwiseError, ShapeError, TaskError, UsageError
@@ -64,16 +64,22 @@ class Shape:
         return f"{self.workers}x{self.lanes}"
 
 
-def _check_number(name: str, value: Any, *, whole: bool = False, least: float = 0.0, above: bool = True) -> None:
-    kinds: tuple[type, ...] = (int,) if whole else (int, float)
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, kinds)
-        or not (value > least if above else value >= least)
-        or value == float("inf")
-    ):
+def check_number(name: str, value: Any, *, whole: bool = False, zero: bool = False) -> None:
+    """Check that an option is a finite number above zero.
+
+    Args:
+        name: the option, for the message.
+        value: what was given.
+        whole: it must be an int.
+        zero: zero will do as well.
+
+    Raises:
+        UsageError: naming the option.
+    """
+    fine = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
+    if not fine or not (value > 0 or (zero and value == 0)) or value == float("inf"):
         kind = "whole number" if whole else "number"
-        raise UsageError(f"{name} is {value!r}; it must be a {kind} {'above' if above else 'of at least'} {least:g}")
+        raise UsageError(f"{name} is {value!r}; it must be a {kind} {'of at least' if zero else 'above'} 0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +112,9 @@ class Limits:
         for name in ("workers", "lanes", "memory", "buffered_bytes", "in_flight", "items_per_worker"):
             value = getattr(self, name)
             if value is not None:
-                _check_number(f"limits.{name}", value, whole=True)
+                check_number(f"limits.{name}", value, whole=True)
         if self.per_second is not None:
-            _check_number("limits.per_second", self.per_second)
+            check_number("limits.per_second", self.per_second)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,14 +138,14 @@ class Retry:
     backoff: float | Callable[[int], float] = 0.1
 
     def __post_init__(self) -> None:
-        _check_number("retry.attempts", self.attempts, whole=True)
+        check_number("retry.attempts", self.attempts, whole=True)
         classes = self.on if isinstance(self.on, tuple) else (self.on,)
         for cls in classes:
             if not (isinstance(cls, type) and issubclass(cls, BaseException)):
                 raise UsageError(f"retry.on holds {cls!r}; it must hold exception classes")
         object.__setattr__(self, "on", classes)
         if not callable(self.backoff):
-            _check_number("retry.backoff", self.backoff, above=False)
+            check_number("retry.backoff", self.backoff, zero=True)
 
     def wants(self, class_names: Sequence[str], error: BaseException | None) -> bool:
         """Say whether a failure is one of `on`.
@@ -407,3 +413,65 @@ class Spec:
     items_per_worker: int | None = None
     threads_per_lane: int = 1
     fail_fast: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The options of a run, as the engine needs them."""
+
+    spec: Spec
+    shape: Shape
+    limits: Limits
+    buffered_bytes: Callable[[], int]
+    retry: Retry | None = None
+    on_lost: Literal["rerun", "fail"] = "rerun"
+    total: int | None = None
+
+
+@dataclass(slots=True)
+class Span:
+    """Tasks that wait, as columns; `attempt` is the number of their next execution."""
+
+    indexes: Sequence[int]
+    items: list[Any]
+    attempt: int = 1
+    alone: bool = False
+
+    def take(self, size: int) -> Span:
+        """Split off the first `size` tasks."""
+        taken = Span(self.indexes[:size], self.items[:size], self.attempt, self.alone)
+        self.indexes, self.items = self.indexes[size:], self.items[size:]
+        return taken
+
+
+@dataclass(slots=True)
+class Settled:
+    """Tasks with their final outcomes, as columns.
+
+    Attributes:
+        indexes: places in the input, consecutive.
+        items, values: what went in and what came out; None for a task with an error.
+        errors: by position in these columns.
+        done: the event that told it, for its clocks and its place; None where a task never ran to its end.
+        offset: position of the first of them in `done.values`.
+        attempt: number of their last execution.
+        at: the task and the clock reading when it was given up, where `done` is None.
+    """
+
+    indexes: Sequence[int]
+    items: list[Any]
+    values: list[Any]
+    errors: Mapping[int, TaskError] = field(default_factory=dict)
+    done: Done | None = None
+    offset: int = 0
+    attempt: int = 1
+    at: tuple[Running, float] | None = None
+
+
+@dataclass(slots=True)
+class Flight:
+    """A batch that the backend holds; positions from `next` up to `end` are not accounted for yet."""
+
+    batch: Batch
+    next: int
+    end: int

@@ -28,14 +28,12 @@ class PackLimits:
         inline: the lane is the caller's thread, where a long batch delays the consumer.
         in_flight: `Limits.in_flight`, or None.
         items_per_worker: `Limits.items_per_worker`, or None.
-        single: a batch is one item whatever it costs (a rate limit spaces the starts).
     """
 
     lanes: int
     inline: bool = False
     in_flight: int | None = None
     items_per_worker: int | None = None
-    single: bool = False
 
 
 class Packer:
@@ -46,7 +44,9 @@ class Packer:
     def __init__(self) -> None:
         self.growth = 1.0
 
-    def size(self, limits: PackLimits, mean_seconds: float | None, mean_bytes: float | None, remaining: int | None) -> int:
+    def size(
+        self, limits: PackLimits, mean_seconds: float | None, mean_bytes: float | None, remaining: int | None
+    ) -> int:
         """Return the size of the next batch, at least 1.
 
         Args:
@@ -55,7 +55,7 @@ class Packer:
             mean_bytes: of an item and its value.
             remaining: items that are not yet in a batch, or None where that is not known.
         """
-        if mean_seconds is None or limits.single:
+        if mean_seconds is None:
             return 1
         target = INLINE_BATCH_SECONDS if limits.inline else BATCH_SECONDS
         wanted = min(target / max(mean_seconds, 1e-9), MOST_ITEMS)

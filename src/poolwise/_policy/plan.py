@@ -94,8 +94,7 @@ def _check(given: Circumstances, shape: Shape) -> None:
             raise ShapeError(f"shape {shape} asks for {number} {name}, but limits.{name} is {most}; lower one of them")
     if given.isolate and shape.lanes > 1 and not given.in_worker:
         raise ShapeError(
-            f"isolate=True gives each worker one lane, but shape {shape} has {shape.lanes}; "
-            f'use shape="{shape.total}x1"'
+            f'isolate=True gives each worker one lane, but shape {shape} has {shape.lanes}; use shape="{shape.total}x1"'
         )
     children = shape.workers > 1 or given.isolate
     if given.timeout and shape == Shape(1, 1) and not (children or given.coroutine or given.in_worker):
@@ -105,7 +104,8 @@ def _check(given: Circumstances, shape: Shape) -> None:
         )
     if limits.items_per_worker is not None and not (children or given.in_worker):
         raise ShapeError(
-            f"limits.items_per_worker replaces child processes, but shape {shape} has none; use shape=\"2x1\" or isolate=True"
+            f"limits.items_per_worker replaces child processes, but shape {shape} has none; "
+            'use shape="2x1" or isolate=True'
         )
 
 

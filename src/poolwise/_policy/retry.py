@@ -31,4 +31,4 @@ def delay_seconds(retry: Retry, attempt: int, rng: random.Random) -> float:
     if callable(retry.backoff):
         return max(0.0, float(retry.backoff(attempt)))
     ceiling = min(_LONGEST_SECONDS, retry.backoff * 2 ** min(attempt - 1, 30))
-    return ceiling * (0.5 + 0.5 * rng.random())
+    return float(ceiling) * (0.5 + 0.5 * rng.random())

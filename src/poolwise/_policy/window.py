@@ -30,8 +30,8 @@ def window(
 ) -> Window:
     """Choose the window.
 
-    With a window of 4 x lanes counted from the oldest unyielded item one straggler costs 2.3x at 8 lanes and 6.2x at 32;
-    at 1,000 x lanes 1.0 to 1.1 (design, section 7). So bytes bound it while the consumer waits.
+    With a window of 4 x lanes counted from the oldest unyielded item one straggler costs 2.3x at 8 lanes and 6.2x at
+    32; at 1,000 x lanes 1.0 to 1.1. So bytes bound it while the consumer waits.
 
     Args:
         lanes: all lanes of the shape.

@@ -1,4 +1,4 @@
-"""Lanes of coroutine functions: asyncio tasks on a loop of their own. Apart from `lanes.py`, as asyncio is slow to import."""
+"""Lanes of coroutine functions: asyncio tasks on a loop of their own. A module apart, as asyncio is slow to import."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ class AsyncGroup(LaneGroup):
             slot[PHASE] = RUNNING
             value = None
             try:
-                value = await self._limited(self.call(item), run)
+                value = await self._limited(self.call(item))
             except asyncio.CancelledError as error:
                 if self._closed or lane.abandoned:
                     raise
@@ -181,7 +181,7 @@ class AsyncGroup(LaneGroup):
                 if not lane.abandoned:
                     run.values.append(value)
 
-    async def _limited(self, awaitable: Awaitable[Any], run: _Run) -> Any:
+    async def _limited(self, awaitable: Awaitable[Any]) -> Any:
         timeout = self.spec.timeout
         if timeout is None:
             return await awaitable

@@ -38,7 +38,7 @@ def can_pass_descriptors(sock: socket.socket) -> bool:
 
 
 def open_pair() -> tuple[socket.socket, socket.socket]:
-    """Return a connected pair of sockets whose descriptors are none of stdin, stdout and stderr, even if those are closed."""
+    """Return a connected pair of sockets; never as stdin, stdout or stderr, even where those are closed."""
     return tuple(map(_above_standard, socket.socketpair()))  # type: ignore[return-value]
 
 
@@ -276,7 +276,7 @@ class Segments:
             if new and identity is not None:
                 self._descriptors[identity] = self._channel.received_descriptors.popleft()
         if identity is None:
-            return Unparcel([], _nothing)
+            return Unparcel([], lambda *_: None)
         descriptor = self._descriptors[identity]
         offsets = [0]
         for length in lengths:
@@ -313,10 +313,6 @@ class Segments:
 
 def _aligned(length: int) -> int:
     return -(-length // _ALIGN) * _ALIGN
-
-
-def _nothing(index: int, view: memoryview) -> None:
-    raise IndexError(index)
 
 
 def write_parcel(descriptor: int, parcel: Parcel) -> None:

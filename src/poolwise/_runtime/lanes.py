@@ -172,7 +172,7 @@ class LaneGroup:
         self.load = load
         self.call: Callable[[Any], Any] = _starred(spec.fn) if spec.starred else spec.fn
         self.lanes: list[Lane] = []
-        self.slots: Callable[[int], Slot] = lambda number: [0] * SLOT_WORDS
+        self.slots: Callable[[int], Slot] = lambda _: [0] * SLOT_WORDS
         self.queue: SimpleQueue[Batch | None] = SimpleQueue()
         self.count = 0
         self._numbers = 0
@@ -549,7 +549,7 @@ class ThreadGroup(LaneGroup):
         join_briefly(tuple(self._threads), _LEAVE_SECONDS)
 
     def abandon(self, tasks: Collection[Running]) -> None:
-        """Report these tasks as stopped. Their threads cannot be ended: they take no more items, others replace them."""
+        """Report these tasks as stopped. Their threads cannot be ended: they take no more items; others do."""
         wanted = {(task.batch_id, task.position): task for task in tasks}
         for lane in tuple(self.lanes):
             found = running_in(lane.slot, self.worker, lane.number)

@@ -17,9 +17,8 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from poolwise._core.errors import BackendError
 from poolwise._runtime.channel import Channel, open_pair
@@ -67,9 +66,7 @@ def interpreter() -> list[str]:
         BackendError: where the interpreter does not know its own executable (it is embedded).
     """
     if not sys.executable:
-        raise BackendError(
-            "sys.executable is empty, so child processes cannot be started; use threads (shape='1xT')"
-        )
+        raise BackendError("sys.executable is empty, so child processes cannot be started; use threads (shape='1xT')")
     flags: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
     return [sys.executable, *flags, *([] if "-P" in flags else ["-P"])]
 
@@ -232,11 +229,11 @@ class SpawnLauncher:
 
     def start(self, worker: int, slots: SlotMemory) -> Channel:
         port = self._listener.getsockname()[1]
-        inherited = [slots.descriptor] if slots.descriptor >= 0 else []
+        inherited: dict[str, Any] = {"pass_fds": [slots.descriptor]} if slots.descriptor >= 0 else {}
         process = subprocess.Popen(
-            [*interpreter(), "-c", _program(f"worker:{port}, {slots.address!r}, {worker}, {os.getpid()}")],
+            [*interpreter(), "-c", _program(f"worker:{port}, {slots.address!r}, {worker}")],
             stdin=subprocess.PIPE,
-            **({"pass_fds": inherited} if inherited else {}),
+            **inherited,
         )
         assert process.stdin is not None
         with process.stdin as stdin:  # Not on the command line, which others can read.
@@ -317,6 +314,3 @@ def open_launcher() -> ForkLauncher | SpawnLauncher:
     if hasattr(os, "fork") and hasattr(socket, "send_fds") and hasattr(signal, "set_wakeup_fd"):
         return ForkLauncher()
     return SpawnLauncher()
-
-
-Opener = Callable[[], ForkLauncher | SpawnLauncher]

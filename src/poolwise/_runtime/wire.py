@@ -158,9 +158,7 @@ _tracked: dict[str, type] = {}  # Keeps classes alive: cloudpickle's own table i
 
 def add_definitions(definitions: dict[str, bytes]) -> None:
     """Remember class definitions that came with a message, until a value needs them."""
-    for identity, blob in definitions.items():
-        if identity not in _tracked:
-            _definitions[identity] = blob
+    _definitions.update((identity, blob) for identity, blob in definitions.items() if identity not in _tracked)
 
 
 def _tracked_class(identity: str) -> type:

@@ -9,6 +9,7 @@ The parent's end closing ends the worker at once, whatever its lanes do.
 
 from __future__ import annotations
 
+import io
 import os
 import pickle
 import signal
@@ -52,10 +53,10 @@ def serve(sock: socket.socket, slots_address: str, worker: int) -> None:
 
 
 def _ignore(*_: Any) -> None:
-    """Do nothing on Ctrl-C, which is the parent's to handle. Unlike SIG_IGN, commands that items start do not inherit it."""
+    """Do nothing on Ctrl-C: it is the parent's. Unlike SIG_IGN, commands that items start do not inherit this."""
 
 
-def main(port: int, slots_address: str, worker: int, parent: int) -> None:
+def main(port: int, slots_address: str, worker: int) -> None:
     """Be a worker in a fresh interpreter: connect to the parent over loopback, then serve."""
     token = sys.stdin.buffer.read()
     sock = socket.create_connection(("127.0.0.1", port))
@@ -115,8 +116,8 @@ class _Worker:
         spec: Spec = settings["spec"]
         blas.limit_by_environment(spec.threads_per_lane)
         _forward_logging(self, settings["levels"])
-        if sys.stdout is not None:
-            sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(line_buffering=True)
         wire.add_definitions(settings["definitions"])
         lengths, inline = settings["lengths"], settings["inline"]
         if lengths and not inline:

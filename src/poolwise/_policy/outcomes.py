@@ -1,0 +1,79 @@
+"""Outcomes and keys, made late: when a settled part is handed to the consumer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import PurePath
+from typing import Any
+
+from poolwise._core.errors import TaskError
+from poolwise._core.model import Outcome, Settled, make_outcome
+
+
+def key_of(item: Any, index: int, key: Callable[[Any], Any] | None) -> Any:
+    """Return the key of an item: `key(item)`, or the item where it can be one, or its index."""
+    if key is not None:
+        return key(item)
+    return item if _is_key(item) else index
+
+
+def _is_key(item: Any) -> bool:
+    if isinstance(item, tuple):
+        return all(map(_is_key, item))
+    return isinstance(item, (str, int, PurePath))
+
+
+def outcomes(part: Settled, key: Callable[[Any], Any] | None, epoch: float) -> list[Outcome[Any]]:
+    """Make the Outcomes of a part.
+
+    Args:
+        part: settled tasks.
+        key: the user's key function, or None.
+        epoch: seconds that turn clock readings into Unix time.
+    """
+    done = part.done
+    if done is None:
+        return [_outcome_of_given_up(part, key, epoch)]
+    keys = [key_of(item, index, key) for item, index in zip(part.items, part.indexes)]
+    worker, lane, attempt = done.worker, done.lane, part.attempt
+    if done.clocks is not None:
+        clocks = done.clocks[part.offset : part.offset + len(keys)]
+        made = [
+            make_outcome(
+                index, name, True, value, None, attempt, start + epoch, start + epoch + seconds, seconds, cpu, "item",
+                worker, lane,
+            )
+            for index, name, value, (start, seconds, cpu) in zip(part.indexes, keys, part.values, clocks)
+        ]  # fmt: skip
+    else:
+        number = max(1, len(done.values))
+        seconds, start = done.seconds / number, done.started + epoch
+        cpu = None if done.cpu_seconds is None else done.cpu_seconds / number
+        end = start + done.seconds
+        made = [
+            make_outcome(index, name, True, value, None, attempt, start, end, seconds, cpu, "batch", worker, lane)
+            for index, name, value in zip(part.indexes, keys, part.values)
+        ]
+    for position, error in part.errors.items():
+        made[position] = _failed_outcome(made[position], error)
+    return made
+
+
+def _failed_outcome(made: Outcome[Any], error: TaskError) -> Outcome[Any]:
+    error.key = made.key
+    return Outcome(
+        made.index, made.key, False, None, error, made.attempts, made.started, made.finished, made.seconds,
+        made.cpu_seconds, made.clocked, made.worker, made.lane,
+    )  # fmt: skip
+
+
+def _outcome_of_given_up(part: Settled, key: Callable[[Any], Any] | None, epoch: float) -> Outcome[Any]:
+    assert part.at is not None
+    task, now = part.at
+    error = part.errors[0]
+    error.key = key_of(part.items[0], part.indexes[0], key)
+    started = task.started or now
+    return Outcome(
+        part.indexes[0], error.key, False, None, error, part.attempt, started + epoch, now + epoch, now - started,
+        None, "item", task.worker, task.lane,
+    )  # fmt: skip
