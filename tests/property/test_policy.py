@@ -31,7 +31,6 @@ pack_limits = st.builds(
     inline=st.booleans(),
     in_flight=maybe(counts),
     items_per_worker=maybe(counts),
-    single=st.booleans(),
 )
 
 
@@ -51,7 +50,6 @@ def test_batches_keep_every_bound(
     assert 1 <= size <= pack.MOST_ITEMS
     if size == 1:
         return
-    assert not limits.single
     assert mean is not None
     assert size * mean <= pack.BATCH_SECONDS * (1 + 1e-9)
     assert size <= growth

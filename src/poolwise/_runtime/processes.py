@@ -185,7 +185,8 @@ class ProcessSite(Site):
                 return
             most = self._spec.items_per_worker
             if most is not None and worker.assigned and worker.assigned + len(self._backlog[0]) > most:
-                self._retire(worker)
+                worker.retiring = True  # It finishes what it was given; another takes its place.
+                self._dismiss_idle(worker)
                 self._adjust()
                 continue
             self._give(worker, self._backlog.popleft())
@@ -310,7 +311,7 @@ class ProcessSite(Site):
         worker.channel.close()
         worker.segments.close()
         worker.slots.close()
-        if self._start_deaths >= _MOST_START_DEATHS:
+        if self._start_deaths >= _MOST_START_DEATHS and not self._closing:
             how = f"exit code {exitcode}" if exitcode is not None else f"signal {signal_name(signal_number or 0)}"
             when = "in setup" if self._spec.setup is not None else "while they load the function"
             raise BackendError(f"workers die {when} ({how})")

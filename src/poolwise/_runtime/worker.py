@@ -232,15 +232,15 @@ class _Worker:
         if error is None:
             return failure, None
         beside = wire.Parcel(inline=True)
+        described = replace(failure, error=None)
         try:
             blob = wire.dumps(error, beside)
             if type(wire.loads(blob)) is not type(error):
-                blob = None  # type: ignore[assignment]
+                return described, None
         except BaseException:  # Whatever an exception's own pickling does, it is only described then.
-            blob = None  # type: ignore[assignment]
-        else:
-            parcel.class_ids |= beside.class_ids
-        return replace(failure, error=None), blob
+            return described, None
+        parcel.class_ids |= beside.class_ids
+        return described, blob
 
 
 def _beat(slots: SlotMemory) -> None:
