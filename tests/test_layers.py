@@ -1,6 +1,6 @@
 """The house rules of the source tree: imports only point down, and nothing below the command line speaks or exits.
 
-    _core <- {_policy | _runtime, never each other} <- backends <- _engine <- _drivers <- _api
+    _core <- {_policy | _runtime, never each other} <- backends <- _engine <- _drivers <- _prepare <- _api
           <- {jobs, bench, report, testing} <- {tour, cli}
 
 Everything is read from the syntax tree: imports inside functions, under `if TYPE_CHECKING` and by
@@ -25,14 +25,15 @@ RANKS = {
     "backends": 2,
     "_engine": 3,
     "_drivers": 4,
-    "_api": 5,
-    "jobs": 6,
-    "bench": 6,
-    "report": 6,
-    "testing": 6,
-    "tour": 7,
-    "cli": 7,
-    "__main__": 7,
+    "_prepare": 5,
+    "_api": 6,
+    "jobs": 7,
+    "bench": 7,
+    "report": 7,
+    "testing": 7,
+    "tour": 8,
+    "cli": 8,
+    "__main__": 8,
 }
 STRANGERS = {frozenset({"_policy", "_runtime"})}  # of one rank, and still not to know each other
 PUBLIC = RANKS["_api"]  # who imports `poolwise` itself uses the public names, which stand for _api

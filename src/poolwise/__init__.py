@@ -5,10 +5,11 @@ Only public names live here, and they are imported when first used: `import pool
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # As type checkers know it; importing typing would take ten times as long as all else here.
 if TYPE_CHECKING:
-    from poolwise._api import Plan, Report, Results, Run, map, run
+    from typing import Any
+
+    from poolwise._api import map, run
     from poolwise._core.errors import (
         BackendError,
         BackendUnavailable,
@@ -30,11 +31,17 @@ if TYPE_CHECKING:
         WorkersLost,
     )
     from poolwise._core.model import Limits, Outcome, Retry, Shape
+    from poolwise._drivers import Results, Run
+    from poolwise._policy.plan import Plan
+    from poolwise._policy.report import Report
 
 __version__ = "0.1.0.dev0"
 
 _HOMES = {
-    "poolwise._api": ("Plan", "Report", "Results", "Run", "map", "run"),
+    "poolwise._api": ("map", "run"),
+    "poolwise._drivers": ("Results", "Run"),
+    "poolwise._policy.plan": ("Plan",),
+    "poolwise._policy.report": ("Report",),
     "poolwise._core.errors": (
         "BackendError",
         "BackendUnavailable",

@@ -1,29 +1,19 @@
-"""map and run: check the options, make the plan, hand over to a driver. The public front of the engine."""
+"""map and run: the public front of the engine. What they do is in `_prepare.py` and `_drivers.py`.
+
+Little is imported here at first: where child processes are wanted, the forkserver starts meanwhile.
+"""
 
 from __future__ import annotations
 
-import functools
-import inspect
-import math
-import operator
-from collections.abc import Callable, Coroutine, Iterable, Iterator
-from dataclasses import dataclass
+import sys
+from collections.abc import Callable, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar, Unpack, overload
 
-from poolwise import backends
-from poolwise._core.clock import SystemClock
-from poolwise._core.errors import NotPicklableError, UnknownNameError, UsageError
-from poolwise._core.model import Limits, Retry, Rules, Shape, Spec, check_number
-from poolwise._drivers import Results, Run, Stream
-from poolwise._engine import Engine
-from poolwise._policy.plan import Circumstances, Plan, choose, needs_children
-from poolwise._policy.report import Report
-from poolwise._runtime import host, lanes
-
 if TYPE_CHECKING:
-    from poolwise._runtime.progress import Progress
+    from poolwise._core.model import Limits, Retry, Shape
+    from poolwise._drivers import Results, Run
 
-__all__ = ["Plan", "Report", "Results", "Run", "map", "run"]
+__all__ = ["map", "run"]
 
 R = TypeVar("R")
 
@@ -102,11 +92,14 @@ def map(
             `TaskLost`.
         BackendError: while iterating, where the workers as a whole fail.
     """
-    options = _Options(
-        shape, backend, ordered, hint, retry, timeout, isolate, on_lost, setup, limits or Limits(), key, progress, total
+    _start_early(shape, isolate)
+    from poolwise._drivers import Results
+    from poolwise._prepare import Choices, prepare
+
+    choices = Choices(
+        shape, backend, ordered, hint, retry, timeout, isolate, on_lost, setup, limits, key, progress, total
     )
-    stream, plan = _prepare(fn, iterables, options, raises=True)
-    return Results.over(stream, plan, key)
+    return Results.over(*prepare(fn, iterables, choices, raises=True), key)
 
 
 @overload
@@ -156,168 +149,23 @@ def run(
         UsageError: before work starts, where the options cannot be meant.
         BackendError: while iterating, where the workers as a whole fail.
     """
-    options = _Options(
-        shape, backend, ordered, hint, retry, timeout, isolate, on_lost, setup, limits or Limits(), key, progress, total
+    _start_early(shape, isolate)
+    from poolwise._drivers import Run
+    from poolwise._prepare import Choices, prepare
+
+    choices = Choices(
+        shape, backend, ordered, hint, retry, timeout, isolate, on_lost, setup, limits, key, progress, total
     )
-    stream, plan = _prepare(fn, iterables, options, raises=False)
-    return Run.over(stream, plan, key)
+    return Run.over(*prepare(fn, iterables, choices, raises=False), key)
 
 
-@dataclass(frozen=True, slots=True)
-class _Options:
-    shape: str | Shape
-    backend: str
-    ordered: bool
-    hint: str | None
-    retry: int | Retry
-    timeout: float | None
-    isolate: bool
-    on_lost: str
-    setup: Callable[[], object] | None
-    limits: Limits
-    key: Callable[[Any], Any] | None
-    progress: bool
-    total: int | None
-
-
-def _prepare(
-    fn: Callable[..., Any], iterables: tuple[Iterable[Any], ...], options: _Options, *, raises: bool
-) -> tuple[Stream, Plan]:
-    """Check everything that can be wrong before work starts, and make the plan and the stream."""
-    retry = _check(fn, iterables, options)
-    coroutine = is_coroutine_function(fn)
-    cores = host.usable_cores()
-    plan = _plan(fn, options, coroutine=coroutine, cores=cores)
-    total = options.total if options.total is not None else _length(iterables)
-    spec = Spec(
-        fn,
-        starred=len(iterables) > 1,
-        coroutine=coroutine,
-        setup=options.setup,
-        isolate=plan.isolate,
-        timeout=options.timeout,
-        items_per_worker=options.limits.items_per_worker,
-        threads_per_lane=max(1, math.floor(cores / plan.shape.total)),
-        fail_fast=raises and retry is None,
-    )
-    rules = Rules(
-        spec,
-        plan.shape,
-        options.limits,
-        _budget(options.limits),
-        retry,
-        "fail" if options.on_lost == "fail" else "rerun",
-        total,
-    )
-    engine = Engine(backends.load(options.backend)(), rules, SystemClock())
-    source: Iterator[Any] = iter(iterables[0]) if len(iterables) == 1 else zip(*iterables)
-    stream = Stream(engine, source, ordered=options.ordered)
-    if options.progress:
-        stream.show(_progress(fn, stream))
-    return stream, plan
-
-
-def _plan(fn: Callable[..., Any], options: _Options, *, coroutine: bool, cores: float) -> Plan:
-    import sys
-
+def _start_early(shape: str | Shape, isolate: bool) -> None:
+    """Where child processes are asked for, have the forkserver start while this process imports the rest."""
     worker = sys.modules.get("poolwise._runtime.worker")
-    given = Circumstances(
-        options.shape,
-        cores,
-        options.limits,
-        coroutine=coroutine,
-        timeout=options.timeout is not None,
-        isolate=options.isolate,
-        hint=options.hint,
-        in_worker=worker is not None and worker.in_worker,
-        in_lane=lanes.in_lane.get(),
-    )
-    plan = choose(given)
-    if plan.shape.workers == 1 and not plan.isolate:
-        return plan
-    from dataclasses import replace
+    if worker is not None and worker.in_worker:
+        return
+    workers = shape.partition("x")[0] if isinstance(shape, str) else getattr(shape, "workers", 1)
+    if isolate or str(workers) not in ("auto", "serial", "1"):
+        from poolwise._runtime.launcher import prestart
 
-    from poolwise._runtime import wire
-
-    try:
-        wire.dump_function((fn, options.setup), _name(fn))
-    except NotPicklableError:
-        if options.shape != "auto" or options.isolate or not needs_children(given):
-            raise
-        return choose(replace(given, picklable=False))
-    return plan
-
-
-def _check(fn: Callable[..., Any], iterables: tuple[Iterable[Any], ...], options: _Options) -> Retry | None:
-    """Check the options.
-
-    Raises:
-        UsageError: naming the one that is wrong.
-    """
-    if not callable(fn):
-        raise UsageError(f"the first argument must be a function, not {type(fn).__qualname__}")
-    if not iterables:
-        raise UsageError(f"there is nothing to apply {_name(fn)} to; give an iterable after it")
-    for place, iterable in enumerate(iterables, 1):
-        if not hasattr(type(iterable), "__iter__") and not hasattr(type(iterable), "__getitem__"):
-            raise UsageError(f"iterable {place} is a {type(iterable).__qualname__}, which cannot be iterated")
-    if not isinstance(options.shape, (str, Shape)):
-        raise UsageError(f'shape is {options.shape!r}; it must be a Shape or text such as "auto" or "2x1"')
-    if options.hint not in (None, "io", "cpu"):
-        raise UnknownNameError(f'hint is {options.hint!r}; it must be "io", "cpu" or None')
-    if options.on_lost not in ("rerun", "fail"):
-        raise UnknownNameError(f'on_lost is {options.on_lost!r}; it must be "rerun" or "fail"')
-    if not isinstance(options.limits, Limits):
-        raise UsageError(f"limits is {options.limits!r}; it must be a Limits")
-    for name in ("setup", "key"):
-        value = getattr(options, name)
-        if value is not None and not callable(value):
-            raise UsageError(f"{name} is {value!r}; it must be a function")
-    if options.timeout is not None:
-        check_number("timeout", options.timeout)
-    if options.total is not None:
-        check_number("total", options.total, whole=True, zero=True)
-    if isinstance(options.retry, Retry):
-        return options.retry
-    check_number("retry", options.retry, whole=True, zero=True)
-    return Retry(attempts=options.retry + 1) if options.retry else None
-
-
-def is_coroutine_function(fn: Any) -> bool:
-    """Say whether calling `fn` gives a coroutine: it, what its partial wraps, or its `__call__` is an `async def`."""
-    while isinstance(fn, functools.partial):
-        fn = fn.func
-    return inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(getattr(fn, "__call__", None))  # noqa: B004
-
-
-def _length(iterables: tuple[Iterable[Any], ...]) -> int | None:
-    """Return how many items there will be; None where one of the iterables does not know."""
-    lengths = []
-    for iterable in iterables:
-        try:
-            lengths.append(len(iterable))  # type: ignore[arg-type]
-        except (TypeError, NotImplementedError):
-            hint = operator.length_hint(iterable, -1) if isinstance(iterable, Iterator) else -1
-            if hint < 0:
-                return None
-            lengths.append(hint)
-    return min(lengths)
-
-
-def _budget(limits: Limits) -> Callable[[], int]:
-    def budget() -> int:
-        return limits.buffered_bytes or host.available_memory_bytes() // 4
-
-    return budget
-
-
-def _name(fn: Any) -> str:
-    while isinstance(fn, functools.partial):
-        fn = fn.func
-    return str(getattr(fn, "__qualname__", type(fn).__qualname__))
-
-
-def _progress(fn: Any, stream: Stream) -> Progress:
-    from poolwise._runtime.progress import Progress
-
-    return Progress(stream.snapshot, label=_name(fn))
+        prestart()

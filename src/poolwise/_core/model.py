@@ -171,8 +171,10 @@ def class_name(cls: type) -> str:
 Clocked = Literal["item", "batch"]
 
 
-@dataclass(slots=True)
-class _OutcomeFields(Generic[R]):
+@dataclass(slots=True, eq=False)
+class OutcomeDraft(Generic[R]):
+    """The fields of an Outcome, before it is sealed."""
+
     index: int
     key: Any
     ok: bool
@@ -230,15 +232,15 @@ class Outcome(Generic[R]):
         raise exception_to_raise(self.error)
 
 
-def make_outcome(*fields: Any) -> Outcome[Any]:
-    """Make an Outcome from its fields in order, in a quarter of the time that a frozen dataclass takes.
+def seal(drafts: list[OutcomeDraft[R]]) -> list[Outcome[R]]:
+    """Turn drafts into Outcomes, in a quarter of the time that making Outcomes takes.
 
     A frozen dataclass sets each field through `object.__setattr__` (1.1 us for these 13); the same slots in an
-    ordinary dataclass take 0.3 us, and the two classes have one layout.
+    ordinary dataclass take 0.2 us, and the two classes have one layout.
     """
-    draft: Any = _OutcomeFields(*fields)
-    draft.__class__ = Outcome
-    return cast("Outcome[Any]", draft)
+    for draft in drafts:
+        draft.__class__ = Outcome  # type: ignore[assignment]
+    return cast("list[Outcome[R]]", drafts)
 
 
 _NEVER_RAISED = {"StopIteration", "StopAsyncIteration", "CancelledError"}
@@ -281,7 +283,7 @@ class Failure:
     timed_out: bool = False
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Batch:
     """Tasks that are sent together, as columns of equal length.
 
@@ -305,7 +307,7 @@ class Batch:
         return len(self.indexes)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Done:
     """Event: consecutive tasks of a batch were executed.
 
@@ -428,7 +430,7 @@ class Rules:
     total: int | None = None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Span:
     """Tasks that wait, as columns; `attempt` is the number of their next execution."""
 
@@ -444,7 +446,7 @@ class Span:
         return taken
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Settled:
     """Tasks with their final outcomes, as columns.
 
@@ -468,7 +470,7 @@ class Settled:
     at: tuple[Running, float] | None = None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Flight:
     """A batch that the backend holds; positions from `next` up to `end` are not accounted for yet."""
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
-from pathlib import PurePath
 from typing import Any
 
 from poolwise._core.errors import TaskError
-from poolwise._core.model import Outcome, Settled, make_outcome
+from poolwise._core.model import Outcome, OutcomeDraft, Settled, seal
+
+_PLAIN_KEYS = {int, str}
 
 
 def key_of(item: Any, index: int, key: Callable[[Any], Any] | None) -> Any:
@@ -18,9 +20,12 @@ def key_of(item: Any, index: int, key: Callable[[Any], Any] | None) -> Any:
 
 
 def _is_key(item: Any) -> bool:
+    if isinstance(item, (str, int)):
+        return True
     if isinstance(item, tuple):
         return all(map(_is_key, item))
-    return isinstance(item, (str, int, PurePath))
+    pathlib = sys.modules.get("pathlib")  # Who has a path has imported it; for others it is slow to import.
+    return pathlib is not None and isinstance(item, pathlib.PurePath)
 
 
 def outcomes(part: Settled, key: Callable[[Any], Any] | None, epoch: float) -> list[Outcome[Any]]:
@@ -34,12 +39,15 @@ def outcomes(part: Settled, key: Callable[[Any], Any] | None, epoch: float) -> l
     done = part.done
     if done is None:
         return [_outcome_of_given_up(part, key, epoch)]
-    keys = [key_of(item, index, key) for item, index in zip(part.items, part.indexes)]
+    if key is None and set(map(type, part.items)) <= _PLAIN_KEYS:
+        keys = part.items
+    else:
+        keys = [key_of(item, index, key) for item, index in zip(part.items, part.indexes)]
     worker, lane, attempt = done.worker, done.lane, part.attempt
     if done.clocks is not None:
         clocks = done.clocks[part.offset : part.offset + len(keys)]
-        made = [
-            make_outcome(
+        drafts = [
+            OutcomeDraft(
                 index, name, True, value, None, attempt, start + epoch, start + epoch + seconds, seconds, cpu, "item",
                 worker, lane,
             )
@@ -50,10 +58,11 @@ def outcomes(part: Settled, key: Callable[[Any], Any] | None, epoch: float) -> l
         seconds, start = done.seconds / number, done.started + epoch
         cpu = None if done.cpu_seconds is None else done.cpu_seconds / number
         end = start + done.seconds
-        made = [
-            make_outcome(index, name, True, value, None, attempt, start, end, seconds, cpu, "batch", worker, lane)
+        drafts = [
+            OutcomeDraft(index, name, True, value, None, attempt, start, end, seconds, cpu, "batch", worker, lane)
             for index, name, value in zip(part.indexes, keys, part.values)
         ]
+    made = seal(drafts)
     for position, error in part.errors.items():
         made[position] = _failed_outcome(made[position], error)
     return made

@@ -15,7 +15,6 @@ import contextvars
 import os
 import threading
 import time
-import traceback
 import types
 import weakref
 from collections import deque
@@ -55,6 +54,8 @@ def describe(error: BaseException, skip: int = 1) -> Failure:
     for _ in range(skip):
         trace = trace.tb_next if trace is not None else None
     error.__traceback__ = trace
+    import traceback  # Slow to import, and most runs never need it.
+
     try:
         text = "".join(traceback.format_exception(error))
     except Exception:  # An exception whose own __str__ raises.

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import atexit
 import os
-import secrets
 import signal
 import socket
 import subprocess
@@ -133,6 +132,19 @@ def _open_pool() -> socket.socket:
     raise BackendError("the forkserver ends as soon as it starts; use threads (shape='1xT')")
 
 
+def prestart() -> None:
+    """Start the forkserver now, so that it is ready when the caller has imported and pickled what it needs."""
+    global _server
+    if _server is None and _can_fork():
+        with _server_lock:
+            if _server is None:
+                _server = _ForkServer()
+
+
+def _can_fork() -> bool:
+    return hasattr(os, "fork") and hasattr(socket, "send_fds") and hasattr(signal, "set_wakeup_fd")
+
+
 @atexit.register
 def _stop_server() -> None:
     global _server
@@ -216,7 +228,7 @@ class SpawnLauncher:
     broken = False
 
     def __init__(self) -> None:
-        self._token = secrets.token_bytes(32)
+        self._token = os.urandom(32)
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._listener.settimeout(_CONNECT_SECONDS)
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
@@ -249,7 +261,9 @@ class SpawnLauncher:
             except TimeoutError as error:
                 raise BackendError("a worker process did not connect within 30 s") from error
             sock.settimeout(_CONNECT_SECONDS)
-            if secrets.compare_digest(_receive_exactly(sock, len(self._token)), self._token):
+            import hmac
+
+            if hmac.compare_digest(_receive_exactly(sock, len(self._token)), self._token):
                 sock.setblocking(False)
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 return sock
@@ -311,6 +325,4 @@ def _receive_exactly(sock: socket.socket, count: int) -> bytes:
 
 def open_launcher() -> ForkLauncher | SpawnLauncher:
     """Open the launcher that fits this system."""
-    if hasattr(os, "fork") and hasattr(socket, "send_fds") and hasattr(signal, "set_wakeup_fd"):
-        return ForkLauncher()
-    return SpawnLauncher()
+    return ForkLauncher() if _can_fork() else SpawnLauncher()

@@ -8,7 +8,6 @@ emit <── Done <────────────────────�
 
 from __future__ import annotations
 
-import logging
 import os
 import selectors
 import sys
@@ -425,8 +424,11 @@ def _last_words(worker: _Worker) -> tuple[list[Running], list[int], list[int]]:
     return running, doubtful[LOADING], doubtful[SENDING]
 
 
-def _logging_levels() -> dict[str, int]:
-    """Return the level of the root logger (as "") and of every logger that has one of its own."""
+def _logging_levels() -> dict[str, int] | None:
+    """Return the level of the root logger (as "") and of every logger that has one of its own; None without logging."""
+    logging = sys.modules.get("logging")
+    if logging is None:
+        return None
     levels = {"": logging.getLogger().getEffectiveLevel()}
     for name, logger in tuple(logging.Logger.manager.loggerDict.items()):
         if isinstance(logger, logging.Logger) and logger.level:
@@ -435,6 +437,8 @@ def _logging_levels() -> dict[str, int]:
 
 
 def _log(fields: dict[str, Any]) -> None:
+    import logging
+
     record = logging.makeLogRecord(fields)
     logger = logging.getLogger(record.name)
     if logger.isEnabledFor(record.levelno):

@@ -342,14 +342,7 @@ def unpack(column: Column, unparcel: Unparcel) -> tuple[list[Any], dict[int, str
 def column_bytes(column: Column) -> int:
     """Return the size of a column: of its pickles, or about that of its scalars."""
     together, values, _ = column
-    if not together:
-        return sum(len(blob) for blob in values if blob is not None)
-    kinds = set(map(type, values))
-    if kinds & {str, bytes}:
-        return sum(len(value) if isinstance(value, (str, bytes)) else 32 for value in values)
-    if tuple in kinds:
-        return sum(sum(map(sys.getsizeof, value)) if isinstance(value, tuple) else 32 for value in values)
-    return 32 * len(values)
+    return int(sampled_bytes(values)) if together else sum(len(blob) for blob in values if blob is not None)
 
 
 def shallow_bytes(value: Any) -> int:

@@ -17,7 +17,6 @@ import socket
 import sys
 import threading
 import time
-import traceback
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -101,6 +100,8 @@ class _Worker:
         self._serve(spec, lanes)
 
     def _fail(self, sentence: str, error: BaseException) -> NoReturn:
+        import traceback
+
         self.channel.send(("failed", sentence, "".join(traceback.format_exception(error))))
         _leave()
 
@@ -115,7 +116,8 @@ class _Worker:
         sys.argv[:] = settings["argv"]
         spec: Spec = settings["spec"]
         blas.limit_by_environment(spec.threads_per_lane)
-        _forward_logging(self, settings["levels"])
+        if settings["levels"] is not None:
+            _forward_logging(self, settings["levels"])
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(line_buffering=True)
         wire.add_definitions(settings["definitions"])
@@ -175,6 +177,8 @@ class _Worker:
             pass
         except BaseException:
             if os.getpid() == pid:
+                import traceback
+
                 traceback.print_exc()
         _leave()
 
