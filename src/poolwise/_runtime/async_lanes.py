@@ -22,6 +22,7 @@ from poolwise._runtime.lanes import (
     _Run,
     in_lane,
     join_briefly,
+    milliseconds,
     running_in,
 )
 
@@ -163,7 +164,7 @@ class AsyncGroup(LaneGroup):
             except IndexError:
                 return
             started = _clock()
-            slot[STARTED] = int(started * 1e9)
+            slot[STARTED] = milliseconds(started)
             slot[POSITION] = len(run.values)
             slot[PHASE] = RUNNING
             value = None

@@ -22,7 +22,7 @@ from poolwise._core.errors import BackendError, signal_name
 from poolwise._core.model import Batch, Done, Failure, Lost, Running, Shape, Spec
 from poolwise._runtime import wire
 from poolwise._runtime.channel import Channel, Segments, create_memory, write_parcel
-from poolwise._runtime.lanes import BATCH, LOADING, PHASE, POSITION, RUNNING, SENDING, STARTED, running_in
+from poolwise._runtime.lanes import BATCH, LOADING, PHASE, POSITION, RUNNING, SENDING, STARTED, reading_of, running_in
 from poolwise._runtime.launcher import open_launcher
 from poolwise._runtime.sites import Host, Site
 from poolwise._runtime.slots import SlotMemory
@@ -55,12 +55,12 @@ class _Worker:
         self.stuck = False  # It gave batches back; no more until it has finished something.
         self.suspect = False  # It runs a suspect, and nothing else.
 
-    def running(self, now: float) -> list[Running]:
+    def running(self) -> list[Running]:
         """Say what its lanes execute."""
         found = [
             task for lane in range(self.peak_lanes) if (task := running_in(self.slots.slot(lane), self.number, lane))
         ]
-        if len(found) > 1 and now - self.slots.pulse > _NO_PULSE_SECONDS:
+        if len(found) > 1 and time.perf_counter() - self.slots.pulse > _NO_PULSE_SECONDS:
             found = [replace(task, responsive=False) for task in found]
         return found
 
@@ -316,8 +316,7 @@ class ProcessSite(Site):
             raise BackendError(f"workers die {when} ({how})")
 
     def running(self) -> list[Running]:
-        now = time.perf_counter()
-        return [found for worker in self._workers.values() if worker.batches for found in worker.running(now)]
+        return [found for worker in self._workers.values() if worker.batches for found in worker.running()]
 
     def stop(self, tasks: Collection[Running]) -> None:
         for number in {task.worker for task in tasks}:
@@ -418,7 +417,7 @@ def _last_words(worker: _Worker) -> tuple[list[Running], list[int], list[int]]:
         if batch is None:
             continue
         if slot[PHASE] == RUNNING:
-            running.append(Running(batch.id, slot[POSITION], slot[STARTED] / 1e9, worker.number, lane))
+            running.append(Running(batch.id, slot[POSITION], reading_of(slot[STARTED]), worker.number, lane))
         elif slot[PHASE] in doubtful:
             doubtful[slot[PHASE]].append(batch.id)
     return running, doubtful[LOADING], doubtful[SENDING]

@@ -11,10 +11,10 @@ import os
 import sys
 
 from poolwise._runtime.channel import create_memory
-from poolwise._runtime.lanes import SLOT_WORDS
+from poolwise._runtime.lanes import SLOT_WORDS, milliseconds, reading_of
 
 MOST_LANES = 2048
-_BYTES_PER_LANE = SLOT_WORDS * 8
+_BYTES_PER_LANE = SLOT_WORDS * 4
 
 
 class SlotMemory:
@@ -38,7 +38,7 @@ class SlotMemory:
             self.descriptor = int(name) if kind == "descriptor" else create_memory(size)
             self.address = f"descriptor:{self.descriptor}"
             self._map = mmap.mmap(self.descriptor, size)
-        self.words = memoryview(self._map).cast("q")
+        self.words = memoryview(self._map).cast("i")
 
     def slot(self, lane: int) -> memoryview:
         """Return the words of one lane."""
@@ -46,12 +46,12 @@ class SlotMemory:
 
     @property
     def pulse(self) -> float:
-        """Clock reading when a thread of the worker last had its GIL; 0 where none notes it."""
-        return self.words[self.lanes * SLOT_WORDS] / 1e9
+        """Clock reading when a thread of the worker last had its GIL; meaningless where none notes it."""
+        return reading_of(self.words[self.lanes * SLOT_WORDS])
 
     @pulse.setter
     def pulse(self, now: float) -> None:
-        self.words[self.lanes * SLOT_WORDS] = int(now * 1e9)
+        self.words[self.lanes * SLOT_WORDS] = milliseconds(now)
 
     def close(self) -> None:
         """Let go of the memory; views that are still held keep it mapped."""
