@@ -7,8 +7,6 @@ from __future__ import annotations
 
 TYPE_CHECKING = False  # As type checkers know it; importing typing would take ten times as long as all else here.
 if TYPE_CHECKING:
-    from typing import Any
-
     from poolwise._api import map, run
     from poolwise._core.errors import (
         BackendError,
@@ -98,13 +96,13 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     home = _HOME_OF.get(name)
     if home is None:
         raise AttributeError(f"module 'poolwise' has no attribute {name!r}")
     import importlib
 
-    value = getattr(importlib.import_module(home), name)
+    value: object = getattr(importlib.import_module(home), name)
     globals()[name] = value
     return value
 

@@ -27,10 +27,10 @@ def endless(x):
     return x
 
 def holds_the_gil(x):
-    if x:
-        import ctypes
-        ctypes.PyDLL(None).usleep(600_000_000)
-    return x
+    import ctypes
+    usleep = ctypes.PyDLL(None).usleep
+    os.write(1, b"holding\\n")  # Itself, as no lane-mate could say anything from now on.
+    usleep(600_000_000)
 
 async def endless_async(x):
     await asyncio.sleep(0.002 if x == 0 else 600)
@@ -171,7 +171,7 @@ def test_killed(shape: str, number: int, tmp_path: Path) -> None:
 def test_killed_while_items_hold_the_gil(shape: str, number: int, tmp_path: Path) -> None:
     """Workers that cannot run a line of Python go all the same."""
     with _start(tmp_path, shape, READY.format(fn="holds_the_gil")) as script:
-        script.wait_for_line("ready")
+        script.wait_for_line("holding")
         script.send(number)
         code, _, err = script.end()
         wait_all_gone(script.mark)
