@@ -41,6 +41,7 @@ $(READY): pyproject.toml constraints.txt
 		exit 1; }
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
 	@$(PIP) install -c constraints.txt -e '.[dev,images]'
+	@$(BIN)/python -m compileall -q src  # As pip does for what it installs.
 	@touch $@
 
 $(PEERS): $(READY)

@@ -84,6 +84,7 @@ def run_python(arguments: Sequence[str], path: str | None = None, limit_seconds:
         BrokenRun: it failed, or took longer than `limit_seconds`.
     """
     environment = dict(os.environ)
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # Installed packages have bytecode; a checkout must get some too.
     if path:
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, [path, environment.get("PYTHONPATH")]))
     with tempfile.TemporaryFile("w+") as stdout, tempfile.TemporaryFile("w+") as stderr:

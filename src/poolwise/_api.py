@@ -166,6 +166,6 @@ def _start_early(shape: str | Shape, isolate: bool) -> None:
         return
     workers = shape.partition("x")[0] if isinstance(shape, str) else getattr(shape, "workers", 1)
     if isolate or str(workers) not in ("auto", "serial", "1"):
-        from poolwise._runtime.launcher import prestart
+        from poolwise._runtime.server import prestart
 
         prestart()

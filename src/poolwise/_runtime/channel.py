@@ -37,20 +37,6 @@ def can_pass_descriptors(sock: socket.socket) -> bool:
     return unix is not None and sock.family == unix and hasattr(socket, "send_fds") and hasattr(os, "preadv")
 
 
-def open_pair() -> tuple[socket.socket, socket.socket]:
-    """Return a connected pair of sockets; never as stdin, stdout or stderr, even where those are closed."""
-    return tuple(map(_above_standard, socket.socketpair()))  # type: ignore[return-value]
-
-
-def _above_standard(sock: socket.socket) -> socket.socket:
-    if sock.fileno() > 2 or os.name != "posix":
-        return sock
-    import fcntl
-
-    with sock:
-        return socket.socket(fileno=fcntl.fcntl(sock.fileno(), fcntl.F_DUPFD_CLOEXEC, 3))
-
-
 class Channel:
     """One end of the socket.
 

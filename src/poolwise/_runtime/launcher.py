@@ -8,19 +8,17 @@ Neither re-runs `__main__`: a worker begins with `poolwise._runtime.worker` and 
 
 from __future__ import annotations
 
-import atexit
 import os
-import signal
 import socket
 import subprocess
-import sys
 import threading
 from collections import deque
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from poolwise._core.errors import BackendError
-from poolwise._runtime.channel import Channel, open_pair
+from poolwise._runtime.channel import Channel
+from poolwise._runtime.server import can_fork, interpreter, open_pair, open_pool, program
 from poolwise._runtime.slots import SlotMemory
 
 _CONNECT_SECONDS = 30.0
@@ -58,116 +56,6 @@ class Launcher(Protocol):
         """Kill what is left."""
 
 
-def interpreter() -> list[str]:
-    """Return the command that starts this interpreter with this process's flags, importing nothing from the cwd.
-
-    Raises:
-        BackendError: where the interpreter does not know its own executable (it is embedded).
-    """
-    if not sys.executable:
-        raise BackendError("sys.executable is empty, so child processes cannot be started; use threads (shape='1xT')")
-    flags: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
-    return [sys.executable, *flags, *([] if "-P" in flags else ["-P"])]
-
-
-def _program(call: str) -> str:
-    """Return the text for `python -c`: make poolwise importable, then call."""
-    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    module, _, rest = call.partition(":")
-    return f"import sys; sys.path.append({root!r}); from poolwise._runtime.{module} import main; main({rest})"
-
-
-# -- the forkserver ----------------------------------------------------------------------------------------------------
-
-
-class _ForkServer:
-    """This process's end of the forkserver."""
-
-    def __init__(self) -> None:
-        ours, theirs = open_pair()
-        with theirs:
-            self.process = subprocess.Popen(
-                [*interpreter(), "-c", _program(f"forkserver:{theirs.fileno()}, {os.getpid()}")],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                start_new_session=True,
-            )
-        self.control = Channel(ours)
-
-    def pool(self) -> socket.socket:
-        """Open a pool; returns our end of its socket."""
-        ours, theirs = open_pair()
-        with theirs:
-            try:
-                self.control.send(("pool",), [theirs.fileno()])
-            except OSError:
-                ours.close()
-                raise
-        return ours
-
-    def stop(self) -> None:
-        self.control.close()
-        try:
-            self.process.wait(5)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-
-
-_server: _ForkServer | None = None
-_server_lock = threading.Lock()
-
-
-def _open_pool() -> socket.socket:
-    global _server
-    with _server_lock:
-        for _ in range(2):
-            if _server is None:
-                _server = _ForkServer()
-            try:
-                return _server.pool()
-            except OSError:  # It was killed; another takes its place.
-                _server.stop()
-                _server = None
-    raise BackendError("the forkserver ends as soon as it starts; use threads (shape='1xT')")
-
-
-def prestart() -> None:
-    """Start the forkserver now, so that it is ready when the caller has imported and pickled what it needs."""
-    global _server
-    if _server is None and _can_fork():
-        with _server_lock:
-            if _server is None:
-                _server = _ForkServer()
-
-
-def _can_fork() -> bool:
-    return hasattr(os, "fork") and hasattr(socket, "send_fds") and hasattr(signal, "set_wakeup_fd")
-
-
-@atexit.register
-def _stop_server() -> None:
-    global _server
-    with _server_lock:
-        server, _server = _server, None
-    if server is not None:
-        server.stop()
-
-
-def _forget_server() -> None:
-    """In a forked child: the forkserver belongs to the parent."""
-    global _server, _server_lock
-    _server_lock = threading.Lock()
-    if _server is not None:
-        _server.process.returncode = 0  # Not ours to wait for.
-        _server.control.close()
-        _server = None
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_server)
-
-
 class ForkLauncher:
     """Workers forked by the forkserver."""
 
@@ -178,7 +66,7 @@ class ForkLauncher:
 
     @staticmethod
     def _connect() -> Channel:
-        sock = _open_pool()
+        sock = open_pool()
         sock.setblocking(False)
         return Channel(sock)
 
@@ -243,7 +131,7 @@ class SpawnLauncher:
         port = self._listener.getsockname()[1]
         inherited: dict[str, Any] = {"pass_fds": [slots.descriptor]} if slots.descriptor >= 0 else {}
         process = subprocess.Popen(
-            [*interpreter(), "-c", _program(f"worker:{port}, {slots.address!r}, {worker}")],
+            [*interpreter(), "-c", program(f"worker:{port}, {slots.address!r}, {worker}")],
             stdin=subprocess.PIPE,
             **inherited,
         )
@@ -325,4 +213,4 @@ def _receive_exactly(sock: socket.socket, count: int) -> bytes:
 
 def open_launcher() -> ForkLauncher | SpawnLauncher:
     """Open the launcher that fits this system."""
-    return ForkLauncher() if _can_fork() else SpawnLauncher()
+    return ForkLauncher() if can_fork() else SpawnLauncher()

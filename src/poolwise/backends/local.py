@@ -20,7 +20,7 @@ from typing import Any
 
 from poolwise._core.errors import BackendError
 from poolwise._core.model import Batch, Event, Running, Shape, Spec
-from poolwise._runtime.channel import open_pair
+from poolwise._runtime.server import open_pair
 from poolwise._runtime.sites import InlineSite, Site, ThreadSite
 
 

@@ -1,0 +1,144 @@
+"""This process's end of the forkserver: it is started once, reached through a socket, and stopped at exit.
+
+Little is imported here, so that the forkserver can start while the calling process imports the rest.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+
+from poolwise._core.errors import BackendError
+
+
+def open_pair() -> tuple[socket.socket, socket.socket]:
+    """Return a connected pair of sockets; never as stdin, stdout or stderr, even where those are closed."""
+    return tuple(map(_above_standard, socket.socketpair()))  # type: ignore[return-value]
+
+
+def _above_standard(sock: socket.socket) -> socket.socket:
+    if sock.fileno() > 2 or os.name != "posix":
+        return sock
+    import fcntl
+
+    with sock:
+        return socket.socket(fileno=fcntl.fcntl(sock.fileno(), fcntl.F_DUPFD_CLOEXEC, 3))
+
+
+def interpreter() -> list[str]:
+    """Return the command that starts this interpreter with this process's flags, importing nothing from the cwd.
+
+    Raises:
+        BackendError: where the interpreter does not know its own executable (it is embedded).
+    """
+    if not sys.executable:
+        raise BackendError("sys.executable is empty, so child processes cannot be started; use threads (shape='1xT')")
+    flags: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
+    return [sys.executable, *flags, *([] if "-P" in flags else ["-P"])]
+
+
+def program(call: str) -> str:
+    """Return the text for `python -c`: make poolwise importable, then call."""
+    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    module, _, rest = call.partition(":")
+    return f"import sys; sys.path.append({root!r}); from poolwise._runtime.{module} import main; main({rest})"
+
+
+class _ForkServer:
+    """This process's end of the forkserver."""
+
+    def __init__(self) -> None:
+        self.control, theirs = open_pair()
+        with theirs:
+            self.process = subprocess.Popen(
+                [*interpreter(), "-c", program(f"forkserver:{theirs.fileno()}, {os.getpid()}")],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+
+    def pool(self) -> socket.socket:
+        """Open a pool; returns our end of its socket."""
+        from poolwise._runtime.channel import Channel
+
+        ours, theirs = open_pair()
+        with theirs:
+            try:
+                Channel(self.control).send(("pool",), [theirs.fileno()])
+            except OSError:
+                ours.close()
+                raise
+        return ours
+
+    def stop(self) -> None:
+        self.control.close()
+        try:
+            self.process.wait(5)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+_server: _ForkServer | None = None
+_server_lock = threading.Lock()
+
+
+def open_pool() -> socket.socket:
+    """Return this end of a new pool's socket, starting the forkserver where there is none.
+
+    Raises:
+        BackendError: where it does not stay.
+    """
+    global _server
+    with _server_lock:
+        for _ in range(2):
+            if _server is None:
+                _server = _ForkServer()
+            try:
+                return _server.pool()
+            except OSError:  # It was killed; another takes its place.
+                _server.stop()
+                _server = None
+    raise BackendError("the forkserver ends as soon as it starts; use threads (shape='1xT')")
+
+
+def prestart() -> None:
+    """Start the forkserver now, so that it is ready when the caller has imported and pickled what it needs."""
+    global _server
+    if _server is None and can_fork():
+        with _server_lock:
+            if _server is None:
+                _server = _ForkServer()
+
+
+def can_fork() -> bool:
+    """Say whether this system has what the forkserver needs."""
+    return hasattr(os, "fork") and hasattr(socket, "send_fds") and hasattr(signal, "set_wakeup_fd")
+
+
+@atexit.register
+def _stop_server() -> None:
+    global _server
+    with _server_lock:
+        server, _server = _server, None
+    if server is not None:
+        server.stop()
+
+
+def _forget_server() -> None:
+    """In a forked child: the forkserver belongs to the parent."""
+    global _server, _server_lock
+    _server_lock = threading.Lock()
+    if _server is not None:
+        _server.process.returncode = 0  # Not ours to wait for.
+        _server.control.close()
+        _server = None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_server)
