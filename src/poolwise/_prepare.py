@@ -58,7 +58,7 @@ def prepare(
         starred=len(iterables) > 1,
         coroutine=coroutine,
         setup=options.setup,
-        isolate=plan.isolate,
+        isolate=plan.isolate or (limits.memory is not None and plan.shape.workers > 1),  # Begins with one child.
         timeout=options.timeout,
         items_per_worker=limits.items_per_worker,
         threads_per_lane=max(1, math.floor(cores / plan.shape.total)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import functools
+import itertools
 import os
 import threading
 import time
@@ -210,3 +211,19 @@ def test_working_directory_and_path(way: Way, tmp_path: Path, monkeypatch: pytes
         return only_here.ANSWER, os.getcwd(), os.environ.get("ONLY_HERE")
 
     assert list(way.map(look, range(3))) == [(42, str(tmp_path), "yes")] * 3
+
+
+@pytest.mark.parametrize("shape", ["2x1", "2x2"])
+@pytest.mark.parametrize(("limit", "workers"), [(1 << 40, 2), (1, 1)], ids=["ample", "none"])
+def test_memory_limits_workers(shape: str, limit: int, workers: int) -> None:
+    """`limits.memory` adds workers while they fit: at least one, all of them children."""
+    seen: set[int] = set()
+    limits = poolwise.Limits(memory=limit)
+    fn = functools.partial(items.pid_after, 0.002)
+    with poolwise.run(fn, itertools.repeat(0), shape=shape, limits=limits) as outcomes:
+        for number, outcome in enumerate(outcomes):
+            seen.add(outcome.unwrap())
+            if len(seen) == 2 or number == (3000 if workers == 2 else 100):
+                break
+    assert len(seen) == workers
+    assert os.getpid() not in seen

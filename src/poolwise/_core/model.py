@@ -398,7 +398,7 @@ class Spec:
         starred: items are tuples of arguments.
         coroutine: `fn` is a coroutine function; lanes are asyncio tasks.
         setup: called once in each worker before its first item, or None.
-        isolate: never run in the calling process.
+        isolate: never run in the calling process, even where there is a single worker.
         timeout: seconds an execution may take, or None. Coroutines are cancelled by their lane; everything else is
             stopped by the engine, for which lanes record when each item started.
         items_per_worker: replace a worker process after this many items, or None.
