@@ -1,6 +1,6 @@
 """The house rules of the source tree: imports only point down, and nothing below the command line speaks or exits.
 
-    _core <- {_policy | _runtime, never each other} <- backends <- _engine <- _drivers <- _prepare <- _api
+    _core <- {_policy | _runtime, never each other} <- backends <- _helm <- _engine <- _drivers <- _prepare <- _api
           <- {jobs, bench, report, testing} <- {tour, cli}
 
 Everything is read from the syntax tree: imports inside functions, under `if TYPE_CHECKING` and by
@@ -23,17 +23,18 @@ RANKS = {
     "_policy": 1,
     "_runtime": 1,
     "backends": 2,
-    "_engine": 3,
-    "_drivers": 4,
-    "_prepare": 5,
-    "_api": 6,
-    "jobs": 7,
-    "bench": 7,
-    "report": 7,
-    "testing": 7,
-    "tour": 8,
-    "cli": 8,
-    "__main__": 8,
+    "_helm": 3,
+    "_engine": 4,
+    "_drivers": 5,
+    "_prepare": 6,
+    "_api": 7,
+    "jobs": 8,
+    "bench": 8,
+    "report": 8,
+    "testing": 8,
+    "tour": 9,
+    "cli": 9,
+    "__main__": 9,
 }
 STRANGERS = {frozenset({"_policy", "_runtime"})}  # of one rank, and still not to know each other
 PUBLIC = RANKS["_api"]  # who imports `poolwise` itself uses the public names, which stand for _api

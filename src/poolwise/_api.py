@@ -99,7 +99,7 @@ def map(
     choices = Choices(
         shape, backend, ordered, hint, retry, timeout, isolate, on_lost, setup, limits, key, progress, total
     )
-    return Results.over(*prepare(fn, iterables, choices, raises=True), key)
+    return Results.over(prepare(fn, iterables, choices, raises=True), key)
 
 
 @overload
@@ -156,7 +156,7 @@ def run(
     choices = Choices(
         shape, backend, ordered, hint, retry, timeout, isolate, on_lost, setup, limits, key, progress, total
     )
-    return Run.over(*prepare(fn, iterables, choices, raises=False), key)
+    return Run.over(prepare(fn, iterables, choices, raises=False), key)
 
 
 def _start_early(shape: str | Shape, isolate: bool) -> None:

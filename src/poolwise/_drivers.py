@@ -93,6 +93,7 @@ class Stream:
         self._started = self._closed = False
         self._close_lock = threading.Lock()
         self.seconds: float | None = None
+        self._last_plan: Plan | None = None
         if self._feed is not None:
             self._feed.call_when_ready(self._rouse)
 
@@ -126,6 +127,11 @@ class Stream:
 
         engine = self.engine
         return Snapshot(engine.settled, engine.failed, engine.rules.total, str(engine.shape), self.elapsed())
+
+    @property
+    def plan(self) -> Plan:
+        """The plan as it stands; as it was at the end, once the run is over."""
+        return self._last_plan or self.engine.helm.plan
 
     def elapsed(self) -> float:
         """Return seconds since work started, 0 where it has not."""
@@ -327,10 +333,12 @@ class Stream:
                 return
             self._closed = True
         self.seconds = self.elapsed()
+        self._last_plan = self.engine.helm.plan
         complete = self.engine.finished and not self.engine.cancelled and self._failure is None
         self.engine.cancel()
         if self._supervisor is not None and self._supervisor is not threading.current_thread():
             self._supervisor.join(_JOIN_SECONDS)
+        self.engine.helm.close()
         if self.engine.opened:
             self.engine.backend.close(drain=complete)
         if self._progress is not None:
@@ -384,22 +392,17 @@ class _Iteration(chain[R]):
     """What `map` and `run` return have in common: an iterator and context manager over a Stream.
 
     It is an `itertools.chain` of chunks, so that C code hands out the single values (15 ns each).
-
-    Attributes:
-        plan: the shape and the reasons.
     """
 
-    plan: Plan
     _stream: Stream
     _chunks: _Chunks
     _finalizer: Callable[[], object]
 
     @classmethod
-    def over(cls: type[_Self], stream: Stream, plan: Plan, key: Callable[[Any], Any] | None) -> _Self:
+    def over(cls: type[_Self], stream: Stream, key: Callable[[Any], Any] | None) -> _Self:
         """Make the iterator of a stream that has not been started."""
         chunks = _Chunks(stream, partial(cls._fill, key, stream.engine.clock.epoch))
         self = cast("_Self", cls.from_iterable(chunks.produce()))
-        self.plan = plan
         self._stream = stream
         self._chunks = chunks
         self._finalizer = weakref.finalize(self, stream.close)
@@ -408,6 +411,11 @@ class _Iteration(chain[R]):
     @staticmethod
     def _fill(key: Callable[[Any], Any] | None, epoch: float, part: Settled) -> list[Any]:
         raise NotImplementedError
+
+    @property
+    def plan(self) -> Plan:
+        """The shape and the reasons, as they stand; there before iteration, too."""
+        return self._stream.plan
 
     def __enter__(self: _Self) -> _Self:
         self._stream.start(feed=True)
@@ -448,11 +456,7 @@ class _Iteration(chain[R]):
 
 
 class Results(_Iteration[R]):
-    """What `map` returns: an iterator of values, and a context manager. Work starts at the first `next` or `with`.
-
-    Attributes:
-        plan: the shape and the reasons.
-    """
+    """What `map` returns: an iterator of values, and a context manager. Work starts at the first `next` or `with`."""
 
     @staticmethod
     def _fill(key: Callable[[Any], Any] | None, epoch: float, part: Settled) -> list[Any]:  # noqa: ARG004
@@ -463,11 +467,7 @@ class Results(_Iteration[R]):
 
 
 class Run(_Iteration[Outcome[R]], Generic[R]):
-    """What `run` returns: an iterator of Outcomes, and a context manager. Work starts at the first `next` or `with`.
-
-    Attributes:
-        plan: the shape and the reasons.
-    """
+    """What `run` returns: an iterator of Outcomes, and a context manager. Work starts at the first `next` or `with`."""
 
     @staticmethod
     def _fill(key: Callable[[Any], Any] | None, epoch: float, part: Settled) -> list[Any]:

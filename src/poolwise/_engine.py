@@ -19,7 +19,8 @@ from typing import Any
 
 from poolwise._core.clock import Clock
 from poolwise._core.errors import TaskError, TaskTimeout, WorkersLost
-from poolwise._core.model import Batch, Done, Event, Flight, Lost, Rules, Running, Settled, Shape, Span
+from poolwise._core.model import Batch, Done, Event, Flight, Lost, Rules, Running, Settled, Span
+from poolwise._helm import Helm
 from poolwise._policy.meter import Meter
 from poolwise._policy.pack import Packer, PackLimits, clock_each, depth
 from poolwise._policy.pending import Pending
@@ -43,14 +44,17 @@ class Engine:
         backend: opened by `start`.
         rules: what to do.
         clock: what time it is.
+        helm: chooses the shape while the run lasts.
+        meter: measures what is executed.
     """
 
-    def __init__(self, backend: Backend, rules: Rules, clock: Clock) -> None:
+    def __init__(self, backend: Backend, rules: Rules, clock: Clock, helm: Helm, meter: Meter) -> None:
         self.backend = backend
         self.rules = rules
         self.clock = clock
-        self.shape = rules.shape
-        self.meter = Meter()
+        self.helm = helm
+        self.shape = helm.plan.shape
+        self.meter = meter
         self.taken = 0  # Offered.
         self.settled = 0  # With a final outcome.
         self.failed = 0
@@ -79,9 +83,7 @@ class Engine:
 
     def start(self) -> None:
         """Open the backend."""
-        shape = self.rules.shape
-        if self.rules.limits.memory is not None and shape.workers > 1:
-            self.shape = Shape(1, shape.lanes)  # More are added when it is known what one holds.
+        self.shape = self.helm.start()
         self.started = self.clock.now()
         self.opened = True
         self.backend.open(self.rules.spec, self.shape)
@@ -140,6 +142,7 @@ class Engine:
         self._submit()
         settled: list[Settled] = []
         began, busy = self.clock.now(), bool(self._flights)
+        self.helm.before_wait()
         for event in self.backend.wait(self._patience(timeout)):
             self._settle(event, settled)
         if busy:
@@ -147,9 +150,17 @@ class Engine:
         for part in settled:
             self._record(part)
         self._enforce_timeout()
-        self._adapt()
+        starved = len(self._flights) + self._pending.count < self.shape.total
+        self.shape = self.helm.steer(self.shape, self.remaining, starved=starved)
         self._submit()
         return settled
+
+    @property
+    def remaining(self) -> int | None:
+        """How many items are not settled yet; None while that is not known."""
+        if self._input_over:
+            return self.taken - self.settled
+        return None if self.rules.total is None else max(0, self.rules.total - self.settled)
 
     def _admit(self) -> None:
         """Move offers, and retries whose time has come, to the pending tasks."""
@@ -197,7 +208,7 @@ class Engine:
         if self._inbox or self._cancelled:
             return 0.0
         now = self.clock.now()
-        until = now + min(timeout, _LONGEST_WAIT_SECONDS)
+        until = now + min(timeout, _LONGEST_WAIT_SECONDS, self.helm.patience)
         until = min(until, self._pending.next_retry)
         if self._bucket is not None and self._pending.count:
             until = min(until, max(self._bucket.next_at(now), now + 1e-4))
@@ -222,6 +233,7 @@ class Engine:
             self._give_back(flight, done.returned[0])
         self.meter.add(number, done.seconds, done.cpu_seconds, done.resident_bytes)
         self.meter.value_bytes.add(number, done.bytes or sampled_bytes(done.values))
+        self.helm.observe(done, batch.items[done.first : done.first + number], len(done.failures))
         self._blameless = 0 if number else self._blameless
         begin = done.first
         for position in sorted(done.failures):
@@ -349,13 +361,3 @@ class Engine:
         if overdue:
             self._stopping.update({(task.batch_id, task.position): task for task in overdue})
             self.backend.stop(overdue)
-
-    def _adapt(self) -> None:
-        """With a memory limit, add workers while they fit."""
-        limit, wanted = self.rules.limits.memory, self.rules.shape
-        if limit is None or self.meter.resident_bytes == 0 or wanted.workers == 1:
-            return
-        affordable = max(1, min(wanted.workers, limit // self.meter.resident_bytes))
-        if affordable != self.shape.workers:
-            self.shape = Shape(affordable, wanted.lanes)
-            self.backend.resize(self.shape)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import functools
 import inspect
-import math
 import operator
 import sys
-from collections.abc import Callable, Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,11 +17,19 @@ from poolwise._core.errors import NotPicklableError, UnknownNameError, UsageErro
 from poolwise._core.model import Limits, Retry, Rules, Shape, Spec, check_number
 from poolwise._drivers import Stream
 from poolwise._engine import Engine
-from poolwise._policy.plan import Circumstances, Plan, choose, needs_children
+from poolwise._helm import FixedHelm, Helm, PilotHelm, Scout
+from poolwise._policy.meter import Meter
+from poolwise._policy.pilot import Pilot
+from poolwise._policy.plan import Circumstances, Plan, choose, ground, needs_children
 from poolwise._runtime import host, lanes
+from poolwise._runtime.probe import has_gil
 
 if TYPE_CHECKING:
     from poolwise._runtime.progress import Progress
+
+
+_MUCH_BYTES = 1 << 30  # Copies of this process that hold less than this together fit everywhere.
+_WRITE_SECONDS_PER_BYTE = 0.1e-9  # Into shared memory, beside the copy out of it.
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,60 +51,73 @@ class Choices:
     total: int | None
 
 
-def prepare(
-    fn: Callable[..., Any], iterables: tuple[Iterable[Any], ...], options: Choices, *, raises: bool
-) -> tuple[Stream, Plan]:
+def prepare(fn: Callable[..., Any], iterables: tuple[Iterable[Any], ...], options: Choices, *, raises: bool) -> Stream:
     """Check everything that can be wrong before work starts, and make the plan and the stream."""
     retry = _check(fn, iterables, options)
     limits = options.limits or Limits()
-    coroutine = is_coroutine_function(fn)
-    cores = host.usable_cores()
-    plan = _plan(fn, options, limits, coroutine=coroutine, cores=cores)
     total = options.total if options.total is not None else _length(iterables)
+    given = _circumstances(fn, options, limits, total)
+    plan, given = _plan(fn, options, given)
     spec = Spec(
         fn,
         starred=len(iterables) > 1,
-        coroutine=coroutine,
+        coroutine=given.coroutine,
         setup=options.setup,
         isolate=plan.isolate or (limits.memory is not None and plan.shape.workers > 1),  # Begins with one child.
         timeout=options.timeout,
         items_per_worker=limits.items_per_worker,
-        threads_per_lane=max(1, math.floor(cores / plan.shape.total)),
+        cores=given.cores,
         fail_fast=raises and retry is None,
     )
     rules = Rules(
         spec,
-        plan.shape,
         limits,
         _budget(limits),
         retry,
         "fail" if options.on_lost == "fail" else "rerun",
         total,
     )
-    engine = Engine(backends.load(options.backend)(), rules, SystemClock())
+    backend, clock, meter = backends.load(options.backend)(), SystemClock(), Meter()
+    helm: Helm = FixedHelm(plan, backend, meter, limits.memory)
+    if options.shape == "auto" and not (given.in_worker or given.in_lane):
+        room = ground(given if given.picklable else replace(given, limits=replace(limits, workers=1)))
+        eager = given.coroutine or (options.hint == "io" and plan.shape.workers == 1 and not plan.isolate)
+        pilot = Pilot(plan, room, coroutine=given.coroutine, isolate=plan.isolate, eager=eager)
+        helm = PilotHelm(pilot, backend, clock, meter, _scout(fn, options.setup))
+    engine = Engine(backend, rules, clock, helm, meter)
     source: Iterator[Any] = iter(iterables[0]) if len(iterables) == 1 else zip(*iterables)
     stream = Stream(engine, source, ordered=options.ordered)
     if options.progress:
         stream.show(_progress(fn, stream))
-    return stream, plan
+    return stream
 
 
-def _plan(fn: Callable[..., Any], options: Choices, limits: Limits, *, coroutine: bool, cores: float) -> Plan:
+def _circumstances(fn: Callable[..., Any], options: Choices, limits: Limits, total: int | None) -> Circumstances:
     worker = sys.modules.get("poolwise._runtime.worker")
-    given = Circumstances(
+    cores = host.usable_cores()
+    resident = host.resident_bytes() if options.shape == "auto" else 0
+    return Circumstances(
         options.shape,
         cores,
         limits,
-        coroutine=coroutine,
+        coroutine=is_coroutine_function(fn),
         timeout=options.timeout is not None,
         isolate=options.isolate,
         hint=options.hint,
         in_worker=worker is not None and worker.in_worker,
         in_lane=lanes.in_lane.get(),
+        total=total,
+        gil=has_gil(),
+        resident_bytes=resident,
+        available_bytes=host.available_memory_bytes() if resident * cores > _MUCH_BYTES else None,
     )
+
+
+def _plan(fn: Callable[..., Any], options: Choices, given: Circumstances) -> tuple[Plan, Circumstances]:
+    """Choose the shape; where the function cannot be sent to a child process, one without."""
     plan = choose(given)
     if plan.shape.workers == 1 and not plan.isolate:
-        return plan
+        return plan, given
     from poolwise._runtime import wire
 
     try:
@@ -104,8 +125,42 @@ def _plan(fn: Callable[..., Any], options: Choices, limits: Limits, *, coroutine
     except NotPicklableError:
         if options.shape != "auto" or options.isolate or not needs_children(given):
             raise
-        return choose(replace(given, picklable=False))
-    return plan
+        given = replace(given, picklable=False)
+        return choose(given), given
+    return plan, given
+
+
+def _scout(fn: Callable[..., Any], setup: Callable[[], object] | None) -> Scout:
+    """Return what finds out whether the function, its items and its values can be sent, and what that costs."""
+
+    def scout(items: Sequence[Any], values: Sequence[Any]) -> tuple[float, str | None]:
+        from poolwise._runtime import wire
+
+        try:
+            wire.dump_function((fn, setup), _name(fn))
+        except NotPicklableError as error:
+            return 0.0, str(error).partition(";")[0]
+        spent = 0.0
+        for what, column in (("argument", items), ("result", values)):
+            started = time.perf_counter()
+            parcel = wire.Parcel()
+            packed, refusals = wire.pack(list(column), parcel)
+            if not refusals:
+                _, refusals = wire.unpack(packed, wire.Unparcel([view.nbytes for view in parcel.views], _copy(parcel)))
+            spent += (time.perf_counter() - started) / max(1, len(column))
+            if refusals:
+                return spent, f"an {what} {next(iter(refusals.values()))}".replace("an result", "a result")
+            spent += parcel.bytes * _WRITE_SECONDS_PER_BYTE / max(1, len(column))
+        return spent, None
+
+    return scout
+
+
+def _copy(parcel: Any) -> Callable[[int, memoryview], None]:
+    def fill(index: int, view: memoryview) -> None:
+        view[:] = parcel.views[index].cast("B")
+
+    return fill
 
 
 def _check(fn: Callable[..., Any], iterables: tuple[Iterable[Any], ...], options: Choices) -> Retry | None:

@@ -402,7 +402,8 @@ class Spec:
         timeout: seconds an execution may take, or None. Coroutines are cancelled by their lane; everything else is
             stopped by the engine, for which lanes record when each item started.
         items_per_worker: replace a worker process after this many items, or None.
-        threads_per_lane: native threads (BLAS, OpenMP) that each lane may use.
+        cores: usable ones, fractional, which lanes share.
+        threads_per_lane: native threads (BLAS, OpenMP) that each lane may use; a backend sets it for its shape.
         fail_fast: a lane stops its batch at the first failure: nothing after it will be wanted.
     """
 
@@ -413,6 +414,7 @@ class Spec:
     isolate: bool = False
     timeout: float | None = None
     items_per_worker: int | None = None
+    cores: float = 1.0
     threads_per_lane: int = 1
     fail_fast: bool = False
 
@@ -422,7 +424,6 @@ class Rules:
     """The options of a run, as the engine needs them."""
 
     spec: Spec
-    shape: Shape
     limits: Limits
     buffered_bytes: Callable[[], int]
     retry: Retry | None = None

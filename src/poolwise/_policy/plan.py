@@ -1,19 +1,18 @@
-"""The plan: which shape a run takes, and why.
+"""The plan: which shape a run takes, and why; and with which shape an `auto` run begins.
 
-Until the function is measured (the next issue), `"auto"` means one thread lane for each usable core, and child
-processes where an option asks for them.
+What an `auto` run does after its first items is in `pilot.py`.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from poolwise._core.errors import ShapeError
 from poolwise._core.model import Limits, Shape
-
-Kind = Literal["io", "gil", "cpu", "mixed", "tiny", "transfer", "unknown"]
+from poolwise._policy.demands import Demands, Kind
+from poolwise._policy.roofs import MOST_LANES, Ground, Roof
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,20 +20,46 @@ class Plan:
     """What a run does and why.
 
     Attributes:
-        kind: what the function is bound by; "unknown" where it was not measured.
+        kind: what the function is bound by; "unknown" where it was not measured, or the measurement does not tell.
         shape: workers x lanes.
         reasons: why this shape, a sentence each.
         isolate: every worker is a child process, even a single one.
+        demands: what an item needs, where it was measured.
+        roofs: the bounds on the throughput of this shape, the lowest first.
+        predicted: items a second that the lowest roof allows.
+        observed: items a second that this shape was seen to do.
+        serial: items a second that one lane did.
+        decided_after: items that were executed when this was decided.
+        tried: items a second of each shape that was tried on real items.
     """
 
     kind: Kind
     shape: Shape
     reasons: tuple[str, ...]
     isolate: bool = False
+    demands: Demands | None = None
+    roofs: tuple[Roof, ...] = ()
+    predicted: float | None = None
+    observed: float | None = None
+    serial: float | None = None
+    decided_after: int | None = None
+    tried: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def predicted_speedup(self) -> float | None:
+        """What the lowest roof allows, over one lane."""
+        return self.predicted / self.serial if self.predicted and self.serial else None
+
+    @property
+    def observed_speedup(self) -> float | None:
+        """What was seen, over one lane."""
+        return self.observed / self.serial if self.observed and self.serial else None
 
     def explain(self) -> str:
-        """Return the plan for a person: the shape first, then the reasons."""
-        return "\n".join([f"shape {self.shape} (kind: {self.kind})", *(f"  - {reason}" for reason in self.reasons)])
+        """Return the plan for a person: one sentence, the roofs, what would help, what is uncertain."""
+        from poolwise._policy.explain import explain
+
+        return explain(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +76,10 @@ class Circumstances:
         in_worker: this run starts inside a worker process.
         in_lane: this run starts inside one of several lanes of this process.
         picklable: the function can be sent to a child process.
+        total: items, where that is known.
+        gil: this interpreter has one.
+        resident_bytes: what this process holds, as a guess at what a worker will; 0 where not known.
+        available_bytes: memory that can still be allocated, or None where not known.
     """
 
     shape: str | Shape
@@ -63,6 +92,15 @@ class Circumstances:
     in_worker: bool = False
     in_lane: bool = False
     picklable: bool = True
+    total: int | None = None
+    gil: bool = True
+    resident_bytes: int = 0
+    available_bytes: int | None = None
+
+
+FIRST_LANES = 16  # For waiting work of unknown length.
+_WAITING_WORKERS = 4  # A core: under isolate each lane of waiting work is a process, which holds memory.
+FEW_ITEMS = 64  # Waiting work of no more items than this gets a lane for each.
 
 
 def needs_children(given: Circumstances) -> bool:
@@ -110,20 +148,53 @@ def _check(given: Circumstances, shape: Shape) -> None:
 
 
 def _automatic(given: Circumstances) -> Plan:
-    limits = given.limits
-    cores = max(1, math.ceil(given.cores))
+    """Return the shape to begin with."""
     if given.in_worker or given.in_lane:
         where = "a worker" if given.in_worker else "a lane of another run"
         lanes = 2 if given.timeout and not given.coroutine else 1
         return Plan("unknown", Shape(1, lanes), (f"this run starts inside {where}, whose cores are taken",))
-    counted = f"{given.cores:g} usable core{'' if given.cores == 1 else 's'}"
+    room = ground(given)
     if needs_children(given):
         option = "isolate" if given.isolate else "timeout" if given.timeout else "limits.items_per_worker"
         if given.picklable:
-            workers = min(cores, limits.workers or cores)
-            reasons = (f"{option} asks for child processes", f"one for each of {counted}")
-            return Plan("unknown", Shape(workers, 1), reasons, isolate=True)
-        lanes = max(2, min(cores, limits.lanes or cores))
+            reason = f"{option} asks for child processes"
+            return Plan("unknown", Shape(room.most_workers, 1), (reason,), isolate=True)
+        lanes = max(2, min(math.ceil(given.cores), room.most_lanes))
         return Plan("unknown", Shape(1, lanes), ("the function cannot be sent to a child process, so threads",))
-    lanes = min(cores, limits.lanes or cores)
-    return Plan("unknown", Shape(1, lanes), (f"one thread for each of {counted}; the function was not measured",))
+    if given.coroutine:
+        return Plan("unknown", Shape(1, _lanes_for_waiting(given, room)), ("a coroutine function: asyncio lanes",))
+    if given.hint == "io":
+        reason = 'hint="io" says that its items wait'
+        return Plan("unknown", Shape(1, _lanes_for_waiting(given, room)), (reason,))
+    if given.hint == "cpu":
+        lanes = min(math.ceil(given.cores), room.most_lanes, room.most_total)
+        return Plan("unknown", Shape(1, max(1, lanes)), ('hint="cpu" says that its items compute',))
+    return Plan("unknown", Shape(1, 1), ())
+
+
+def _lanes_for_waiting(given: Circumstances, room: Ground) -> int:
+    """Return the lanes to begin with: one for each item where there are few, else enough to learn from."""
+    few = given.total if given.total is not None and given.total <= FEW_ITEMS else FIRST_LANES
+    return max(1, min(few, room.most_lanes, room.most_total))
+
+
+def ground(given: Circumstances) -> Ground:
+    """Return what the machine and the options leave to choose from."""
+    limits, cores = given.limits, max(1, math.ceil(given.cores))
+    workers = cores if limits.workers is None else min(limits.workers, cores)
+    room = limits.memory if limits.memory is not None else given.available_bytes
+    fitting = None
+    if room is not None and given.resident_bytes > 0:
+        fitting = max(1, room // given.resident_bytes)
+    total = limits.in_flight if limits.in_flight is not None else MOST_LANES
+    most = min(total, fitting if fitting is not None else total)
+    return Ground(
+        cores=given.cores,
+        most_workers=max(1, min(workers, most)),
+        most_lanes=1 if given.isolate else min(limits.lanes or MOST_LANES, total),  # isolate: one lane a worker
+        most_total=total,
+        per_second=limits.per_second,
+        gil=given.gil,
+        memory_workers=fitting if fitting is not None and fitting < workers else None,
+        waiting_workers=max(1, min(limits.workers or _WAITING_WORKERS * cores, most)),
+    )

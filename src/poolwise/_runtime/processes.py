@@ -350,6 +350,15 @@ class ProcessSite(Site):
             self._send(worker, ("back",))
         return batches
 
+    def ready(self, shape: Shape) -> bool:
+        """Say whether as many workers as the shape has can take work."""
+        return sum(worker.ready and not worker.retiring for worker in self._workers.values()) >= shape.workers
+
+    def resume(self, shape: Shape) -> None:
+        """Take work again, after `take_back`."""
+        self._retired = False
+        self.resize(shape)
+
     @property
     def idle(self) -> bool:
         return not (self._backlog or self._suspects or any(worker.batches for worker in self._workers.values()))

@@ -39,6 +39,19 @@ class Backend(Protocol):
     def resize(self, shape: Shape) -> None:
         """Move toward another shape, losing and repeating nothing."""
 
+    def warm(self, shape: Shape | None) -> bool:
+        """Start what a resize to this shape will need, while the present lanes work on; True when it can take work.
+
+        None lets go of what was kept for that, and of what an earlier resize left behind.
+
+        Raises:
+            BackendError: where it cannot be had; the present lanes go on.
+        """
+
+    @property
+    def spare(self) -> bool:
+        """Whether something is kept beside the present lanes."""
+
     def close(self, *, drain: bool) -> None:
         """Let go of everything; with `drain`, what was submitted is finished first (its events are dropped)."""
 

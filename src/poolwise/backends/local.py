@@ -7,7 +7,8 @@
                                                           <─ Done, or the launcher's word that it died ─> Lost
 
 A resize within a kind of site changes that site. Across kinds it opens a new one; the old one gives back what it has
-not started and stays until it has finished what it runs. Every batch is in exactly one place at any time.
+not started and stays until it has finished what it runs. Child processes are kept then, as a *spare* (they are dear),
+until `warm(None)`; `warm(shape)` makes the spare ahead of time. Every batch is in exactly one place at any time.
 """
 
 from __future__ import annotations
@@ -16,12 +17,16 @@ import selectors
 import socket
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, cast
 
 from poolwise._core.errors import BackendError
 from poolwise._core.model import Batch, Event, Running, Shape, Spec
 from poolwise._runtime.server import open_pair
 from poolwise._runtime.sites import InlineSite, Site, ThreadSite
+
+if TYPE_CHECKING:
+    from poolwise._runtime.processes import ProcessSite
 
 
 class LocalBackend:
@@ -35,6 +40,8 @@ class LocalBackend:
         self._is_set_up = False
         self._retiring: list[Site] = []
         self._site = Site()
+        self._spare: ProcessSite | None = None
+        self._refusal: BackendError | None = None
         self._spec: Spec
 
     # -- the protocol
@@ -60,7 +67,7 @@ class LocalBackend:
                 if key.data is None:
                     self._drain_waker()
                 else:
-                    key.data()
+                    self._react(key.data)
         for site in tuple(self._retiring):
             if site.idle:
                 self._retiring.remove(site)
@@ -70,14 +77,28 @@ class LocalBackend:
             events.append(self._events.popleft())
         return events
 
+    def _react(self, react: Callable[[], None]) -> None:
+        try:
+            react()
+        except BackendError as error:
+            spare = self._spare
+            if spare is None or not spare.idle or self._in_children:
+                raise
+            self._spare, self._refusal = None, error  # Nobody needs it: the present lanes go on.
+            spare.close(drain=False)
+
+    @property
+    def _in_children(self) -> bool:
+        return not isinstance(self._site, (InlineSite, ThreadSite))
+
+    def _sites(self) -> list[Site]:
+        return [self._site, *self._retiring, *([] if self._spare is None else [self._spare])]
+
     def running(self) -> Sequence[Running]:
-        found = self._site.running()
-        for site in self._retiring:
-            found += site.running()
-        return found
+        return [found for site in self._sites() for found in site.running()]
 
     def stop(self, tasks: Collection[Running]) -> None:
-        for site in (self._site, *self._retiring):
+        for site in self._sites():
             site.stop(tasks)
 
     def wake(self) -> None:
@@ -94,12 +115,34 @@ class LocalBackend:
         old, self._site = self._site, self._open_site(shape)
         for batch in old.take_back():
             self._site.submit(batch)
-        self._retiring.append(old)
+        if isinstance(old, (InlineSite, ThreadSite)):
+            self._retiring.append(old)
+        else:
+            self._spare = cast("ProcessSite", old)
+
+    def warm(self, shape: Shape | None) -> bool:
+        if shape is None:
+            spare, self._spare = self._spare, None
+            if spare is not None:
+                self._retiring.append(spare)  # `wait` closes it once it is idle.
+            return False
+        if self._refusal is not None:
+            raise self._refusal
+        if self._in_children or not self._needs_children(shape):
+            return True
+        if self._spare is None:
+            self._spare = self._open_children(shape)
+        return self._spare.ready(shape)
+
+    @property
+    def spare(self) -> bool:
+        return self._spare is not None
 
     def close(self, *, drain: bool) -> None:
-        for site in (self._site, *self._retiring):
+        for site in self._sites():
             site.close(drain=drain)
         self._retiring.clear()
+        self._spare = None
         if self._selector is not None:
             self._selector.close()
             self._selector = None
@@ -160,12 +203,26 @@ class LocalBackend:
         self._woken = False
 
     def _open_site(self, shape: Shape) -> Site:
-        if shape.workers > 1 or self._spec.isolate:
-            from poolwise._runtime.processes import ProcessSite
-
-            self._selecting()
-            return ProcessSite(self, self._spec, shape)
+        if self._needs_children(shape):
+            spare, self._spare = self._spare, None
+            if spare is None:
+                return self._open_children(shape)
+            spare.resume(shape)
+            return spare
         if shape.lanes == 1 and not self._spec.coroutine:
-            return InlineSite(self, self._spec)
+            return InlineSite(self, self._for(shape))
         self._selecting()
-        return ThreadSite(self, self._spec, shape)
+        return ThreadSite(self, self._for(shape), shape)
+
+    def _needs_children(self, shape: Shape) -> bool:
+        return shape.workers > 1 or self._spec.isolate
+
+    def _open_children(self, shape: Shape) -> ProcessSite:
+        from poolwise._runtime.processes import ProcessSite
+
+        self._selecting()
+        return ProcessSite(self, self._for(shape), shape)
+
+    def _for(self, shape: Shape) -> Spec:
+        """Return the spec with the native threads that leave every lane of this shape its share of the cores."""
+        return replace(self._spec, threads_per_lane=max(1, int(self._spec.cores // shape.total)))

@@ -1,0 +1,203 @@
+"""The helm: carries out what policy decides about the shape. It reads the clocks, asks the backend, and nothing else.
+
+`FixedHelm` keeps the shape that was asked for (fewer workers where memory has no room). `PilotHelm` follows a `Pilot`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from poolwise._core.clock import Clock
+from poolwise._core.errors import BackendError
+from poolwise._core.model import Done, Shape
+from poolwise._policy.demands import Knock
+from poolwise._policy.meter import Meter
+from poolwise._policy.pilot import Facts, Pilot, Stage
+from poolwise._policy.plan import Plan
+from poolwise._runtime.probe import Probe, has_gil
+from poolwise.backends import Backend
+
+_RESTLESS_SECONDS = 0.01
+_SAMPLE = 16
+
+Scout = Callable[[Sequence[Any], Sequence[Any]], tuple[float, str | None]]
+"""Of some items and their values: the seconds that sending one and fetching the other take, and why that fails."""
+
+
+class Helm(Protocol):
+    """Who chooses the shape of a run while it lasts."""
+
+    @property
+    def plan(self) -> Plan:
+        """The plan as it stands."""
+
+    def start(self) -> Shape:
+        """Return the shape to open the backend with."""
+
+    def before_wait(self) -> None:
+        """The backend is about to be waited for, which may execute items."""
+
+    def observe(self, done: Done, items: Sequence[Any], failed: int) -> None:
+        """Take in an event, with the items that were executed."""
+
+    def steer(self, shape: Shape, remaining: int | None, *, starved: bool) -> Shape:
+        """Bring the backend to the shape it should have, and return that."""
+
+    @property
+    def patience(self) -> float:
+        """Seconds after which `steer` wants to be called, whatever happens."""
+
+    def close(self) -> None:
+        """The run is over."""
+
+
+class FixedHelm:
+    """The shape that was asked for; with a memory limit, only as many workers as fit."""
+
+    patience = float("inf")
+
+    def __init__(self, plan: Plan, backend: Backend, meter: Meter, memory_bytes: int | None) -> None:
+        self.plan = plan
+        self._backend = backend
+        self._meter = meter
+        self._memory_bytes = memory_bytes if plan.shape.workers > 1 else None
+
+    def start(self) -> Shape:
+        shape = self.plan.shape
+        return shape if self._memory_bytes is None else Shape(1, shape.lanes)  # More when it is known what one holds.
+
+    def before_wait(self) -> None:
+        pass
+
+    def observe(self, done: Done, items: Sequence[Any], failed: int) -> None:
+        pass
+
+    def steer(self, shape: Shape, remaining: int | None, *, starved: bool) -> Shape:  # noqa: ARG002
+        if self._memory_bytes is None or self._meter.resident_bytes == 0:
+            return shape
+        wanted = self.plan.shape
+        affordable = Shape(max(1, min(wanted.workers, self._memory_bytes // self._meter.resident_bytes)), wanted.lanes)
+        if affordable != shape:
+            self._backend.resize(affordable)
+        return affordable
+
+    def close(self) -> None:
+        pass
+
+
+class PilotHelm:
+    """Follows a pilot.
+
+    Args:
+        pilot: decides.
+        backend: is moved.
+        clock: what time it is.
+        meter: of the same run.
+        scout: says what sending costs.
+    """
+
+    def __init__(self, pilot: Pilot, backend: Backend, clock: Clock, meter: Meter, scout: Scout) -> None:
+        self.pilot = pilot
+        self._backend = backend
+        self._clock = clock
+        self._meter = meter
+        self._scout = scout
+        self._probe = Probe()
+        self._cpu = 0.0
+        self._children = 0.0
+        self._last = (0.0, 0.0)
+        self._warm: Shape | None = None
+        self._ready = False
+        self._wire: float | None = None
+        self._refusal: str | None = None
+        self._samples: tuple[Sequence[Any], Sequence[Any]] = ((), ())
+
+    @property
+    def plan(self) -> Plan:
+        return self.pilot.current_plan(self._clock.now())
+
+    @property
+    def patience(self) -> float:
+        return _RESTLESS_SECONDS if self.pilot.restless else float("inf")
+
+    def start(self) -> Shape:
+        if not self.pilot.in_children and has_gil():
+            self._probe.start()
+        self._read()
+        return self.pilot.shape
+
+    def before_wait(self) -> None:
+        """In the caller's thread only what happens inside `wait` is the items'."""
+        if self._backend.inline and self.pilot.stage is not Stage.HOLD:
+            self._last = self._read()
+
+    def _read(self) -> tuple[float, float]:
+        clocks = self._probe.clocks()
+        return clocks.process_cpu, clocks.children_cpu
+
+    def observe(self, done: Done, items: Sequence[Any], failed: int) -> None:
+        if self.pilot.stage is Stage.HOLD:
+            return
+        if done.values and self._wire is None:
+            self._samples = (items[:_SAMPLE], done.values[:_SAMPLE])
+        self.pilot.observe(done, failed, self._clock.now())
+
+    def steer(self, shape: Shape, remaining: int | None, *, starved: bool) -> Shape:
+        if self.pilot.stage is Stage.HOLD:
+            return shape
+        before, self._last = self._last, self._read()
+        self._cpu += self._last[0] - before[0]
+        self._children += self._last[1] - before[1]
+        self._warm_up()
+        move = self.pilot.advance(self._facts(remaining, starved))
+        if move.ask_wire:
+            self._ask_wire()
+            move = self.pilot.advance(self._facts(remaining, starved))
+        if move.knock is not self._probe.on:
+            (self._probe.start if move.knock else self._probe.stop)()
+        if move.warm != self._warm:
+            self._warm, self._ready = move.warm, False
+            self._warm_up()
+        if move.shape != shape:
+            self._backend.resize(move.shape)
+            self._last = self._read()
+        if move.warm is None and self.pilot.stage is not Stage.TRIAL and self._backend.spare:
+            self._backend.warm(None)
+        return move.shape
+
+    def _warm_up(self) -> None:
+        if self._warm is None or self._ready or self._refusal is not None:
+            return
+        try:
+            self._ready = self._backend.warm(self._warm)
+        except BackendError as error:
+            self._refusal = str(error).partition("\n")[0]
+
+    def _ask_wire(self) -> None:
+        items, values = self._samples
+        seconds, refusal = self._scout(items, values)
+        self._wire = seconds
+        if refusal is not None:
+            self._refusal = refusal
+
+    def _facts(self, remaining: int | None, starved: bool) -> Facts:
+        return Facts(
+            now=self._clock.now(),
+            remaining=remaining,
+            cpu_seconds=self._cpu,
+            children_seconds=self._children,
+            knocks=self._heard,
+            ready=self._ready,
+            wire=self._wire,
+            refusal=self._refusal,
+            bytes=self._meter.mean_bytes,
+            starved=starved,
+            can_knock=has_gil(),
+        )
+
+    def _heard(self) -> Sequence[Knock]:
+        return [Knock(*knock) for knock in tuple(self._probe.knocks)]
+
+    def close(self) -> None:
+        self._probe.stop()

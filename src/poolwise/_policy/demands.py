@@ -1,0 +1,191 @@
+"""Demands: what one item needs of each resource, estimated from real executions; and the kind of work that makes it.
+
+A demand is a *service demand* in the sense of queueing theory (Menasce, Almeida and Dowdy, "Performance by Design",
+ch. 3): seconds of one resource that an item keeps busy. `held`, the wall time with the GIL held, is one of them; "CPU
+time with the GIL held" is not: a C call that waits and never lets go of the GIL burns no CPU and still allows one lane.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["io", "gil", "cpu", "mixed", "tiny", "transfer", "unknown"]
+
+TINY_SECONDS = 20e-6
+_WAITING = 0.80  # Waits for more than this share of its time: io.
+_BUSY = 0.20  # Waits for less than this: bound by computing.
+_HELD, _FREE = 0.75, 0.25  # Share of the busy time with the GIL held: above it gil, below it cpu.
+_TRANSFER = 0.5  # Moving an item between processes takes more than this share of its own time.
+_TWO_SIGMA = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A number and the interval it is in, at about 95 %.
+
+    Attributes:
+        value: the best guess.
+        low, high: the interval's ends.
+    """
+
+    value: float
+    low: float
+    high: float
+
+    @classmethod
+    def exact(cls, value: float) -> Estimate:
+        """A number that is known."""
+        return cls(value, value, value)
+
+    def scaled(self, factor: float) -> Estimate:
+        """Return it in another unit."""
+        return Estimate(self.value * factor, self.low * factor, self.high * factor)
+
+
+@dataclass(frozen=True, slots=True)
+class Knock:
+    """One knock at the GIL: how long a thread slept, how long it then waited, and whether it found the GIL held.
+
+    Attributes:
+        at: clock reading when it asked for the GIL.
+        slept: seconds asleep before.
+        waited: seconds until it had the GIL.
+        held: somebody held it.
+    """
+
+    at: float
+    slept: float
+    waited: float
+    held: bool
+
+
+def held_share(knocks: Iterable[Knock], spans: Sequence[tuple[float, float]]) -> Estimate | None:
+    """Estimate the share of time that the GIL was held while items ran.
+
+    A thread that sleeps a random (exponential) time sees the GIL as a Poisson arrival would, so the share of knocks
+    that find it held is the share of time it is held (PASTA); while it waits it knows that it is held. Together:
+    (waited + slept * hits / knocks) / (waited + slept).
+
+    Args:
+        knocks: what was heard.
+        spans: when items ran: (start, end) in seconds, in order.
+
+    Returns:
+        The share, or None where nobody knocked while an item ran.
+    """
+    starts = [start for start, _ in spans]
+    waited = slept = 0.0
+    hits = count = 0
+    for knock in knocks:
+        place = bisect_right(starts, knock.at) - 1
+        if place < 0 or knock.at > spans[place][1]:
+            continue
+        count += 1
+        slept += knock.slept
+        if knock.held:
+            hits += 1
+            waited += knock.waited
+    if count == 0 or waited + slept <= 0:
+        return None
+    by_count = hits / count
+    share = (waited + slept * by_count) / (waited + slept)
+    # Half a knock either way keeps the interval of "never" and "always" from being empty (Agresti and Coull, 1998).
+    softened = (hits + 1) / (count + 2)
+    margin = _TWO_SIGMA * math.sqrt(softened * (1 - softened) / (count + 2))
+    low, high = min(share, by_count) - margin, max(share, by_count) + margin
+    return Estimate(share, max(0.0, low), min(1.0, high))
+
+
+def mean_estimate(count: int, total: float, squares: float) -> Estimate:
+    """Return the mean of `count` values with sum `total` and sum of squares `squares`."""
+    mean = total / count
+    if count < 2:
+        return Estimate(mean, 0.0, 2 * mean)
+    variance = max(0.0, squares / count - mean * mean) * count / (count - 1)
+    margin = _TWO_SIGMA * math.sqrt(variance / count)
+    return Estimate(mean, max(0.0, mean - margin), mean + margin)
+
+
+@dataclass(frozen=True, slots=True)
+class Demands:
+    """What one item needs, in seconds; each with its interval.
+
+    Attributes:
+        response: wall time in one lane of its own.
+        cpu: CPU time of all threads and child processes together.
+        held: wall time with the GIL held; None where it was not measured.
+        wire: the calling process's time to send, fetch and settle it, were it executed in a child; None where unknown.
+        bytes: what the item and its value occupy, or None.
+        native: CPU that threads other than the lane's own used (BLAS, OpenMP), included in `cpu`.
+        children: CPU that commands started by the item used, included in `cpu`.
+        items: how many executions were seen.
+        failed: how many of them raised.
+    """
+
+    response: Estimate
+    cpu: Estimate
+    held: Estimate | None = None
+    wire: float | None = None
+    bytes: float | None = None
+    native: float = 0.0
+    children: float = 0.0
+    items: int = 0
+    failed: int = 0
+
+    @property
+    def busy(self) -> float:
+        """Seconds in which it computes or holds the GIL, at most those that it takes."""
+        held = self.held.value if self.held is not None else 0.0
+        return min(self.response.value, max(self.cpu.value, held))
+
+    @property
+    def wait(self) -> float:
+        """Seconds in which it does neither."""
+        return self.response.value - self.busy
+
+    @property
+    def wait_share(self) -> float:
+        """The waiting share of its time."""
+        return self.wait / self.response.value if self.response.value > 0 else 0.0
+
+    @property
+    def held_of_busy(self) -> Estimate | None:
+        """The share of its busy time with the GIL held."""
+        if self.held is None or self.busy <= 0:
+            return None
+        return self.held.scaled(1 / self.busy)
+
+
+def kind_of(demands: Demands) -> Kind:
+    """Name what binds the function when it runs alone.
+
+    "unknown" where the measurement does not tell: too few items, or an interval that reaches over a border.
+    """
+    if demands.items == 0:
+        return "unknown"
+    response = demands.response.value
+    if response < TINY_SECONDS:
+        return "tiny"
+    if demands.wire is not None and demands.wire > _TRANSFER * response and (demands.bytes or 0) > 64 * 1024:
+        return "transfer"
+    if demands.wait_share > _WAITING:
+        return "io"
+    if demands.wait_share > _BUSY:
+        return "mixed" if demands.held is not None or demands.cpu.value > _BUSY * response else "unknown"
+    share = demands.held_of_busy
+    if share is None:
+        return "unknown"
+    return _by_held(share)
+
+
+def _by_held(share: Estimate) -> Kind:
+    """Tell gil, cpu and mixed apart by the held share of the busy time."""
+    if share.value >= _HELD:
+        return "gil" if share.low > _FREE else "unknown"
+    if share.value <= _FREE:
+        return "cpu" if share.high < _HELD else "unknown"
+    return "mixed" if share.high - share.low < 0.6 else "unknown"

@@ -1,0 +1,94 @@
+"""The gauge: the throughput of one shape, from what its lanes report.
+
+Each lane's own record is enough: so many items between the start of its first and the end of its last, idle gaps
+included. Summed over the lanes that is the throughput (Little's law read backwards), without the error at the ends of a
+window that counting completions would have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from poolwise._core.model import Done
+
+_SLACK_SECONDS = 0.002
+
+
+@dataclass(slots=True)
+class _Track:
+    """What one lane has done: from `begun` to `ended` seconds, this many items."""
+
+    begun: float
+    ended: float
+    items: int = 0
+
+
+class Gauge:
+    """Measures one shape from `since` on.
+
+    Args:
+        lanes: of the shape.
+        since: clock reading, in seconds; executions that began before it belong to another shape.
+        children: the lanes are in child processes.
+
+    Attributes:
+        items: executions that ended well and count.
+    """
+
+    def __init__(self, lanes: int, since: float, *, children: bool) -> None:
+        self.lanes = lanes
+        self.since = since
+        self.items = 0
+        self._children = children
+        self._tracks: dict[tuple[int, int], _Track] = {}
+
+    def add(self, done: Done, good: int) -> None:
+        """Take in an event of which `good` executions ended well. Each lane's first execution only starts its clock."""
+        if done.started < self.since or (done.worker > 0) is not self._children or not done.values:
+            return
+        lane = (done.worker, done.lane)
+        ended = done.started + done.seconds
+        if done.clocks:
+            start, seconds, _ = done.clocks[-1]
+            ended = start + seconds
+        track = self._tracks.get(lane)
+        if track is None:
+            first_end = _end_of_first(done)
+            self._tracks[lane] = _Track(first_end, max(ended, first_end), good - 1)
+            self.items += max(0, good - 1)
+        else:
+            track.ended = max(track.ended, ended)
+            track.items += good
+            self.items += good
+
+    @property
+    def covered_seconds(self) -> float:
+        """Lane-seconds observed."""
+        return sum(track.ended - track.begun for track in self._tracks.values())
+
+    @property
+    def complete(self) -> bool:
+        """Every lane has been heard of."""
+        return len(self._tracks) >= self.lanes
+
+    @property
+    def rate(self) -> float | None:
+        """Items a second of the whole shape, or None where too little is known."""
+        rates = [
+            track.items / (track.ended - track.begun)
+            for track in self._tracks.values()
+            if track.items > 0 and track.ended > track.begun
+        ]
+        if not rates:
+            return None
+        return sum(rates) / len(rates) * min(self.lanes, max(len(self._tracks), len(rates)))
+
+
+def _end_of_first(done: Done) -> float:
+    """Return when the first execution of an event ended."""
+    clocks: Sequence[tuple[float, float, float | None]] | None = done.clocks
+    if clocks:
+        start, seconds, _ = clocks[0]
+        return start + seconds
+    return done.started + done.seconds / max(1, len(done.values))

@@ -1,0 +1,502 @@
+"""The pilot: from the first item to the last, which shape an `auto` run should have now, and why.
+
+    PROBE ──waiting work──────────────────────────────> LANES  the lane controller, for ever; asks for a TRIAL
+      │                                                   ^    of workers where one process is used up
+      ├──a rival promises more, and it pays──> TRIAL ─────┤
+      │                                         │         (what waits)
+      └──nothing promises more──> HOLD <────────┘
+
+Pure: values in (events, facts), values out (moves, plans). Nobody is asked to run an item a second time, and every item
+that was run for a measurement is a real one. What moves the backend is the engine.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
+
+from poolwise._core.model import Done, Shape
+from poolwise._policy.control import LaneController
+from poolwise._policy.demands import Demands, Estimate, Kind, Knock, held_share, kind_of, mean_estimate
+from poolwise._policy.gauge import Gauge
+from poolwise._policy.plan import FEW_ITEMS, FIRST_LANES, Plan
+from poolwise._policy.roofs import Candidate, Ground, roofs, shortlist
+from poolwise._policy.trial import Trial
+
+_CHILDREN_SECONDS = 0.12  # From the wish for child processes to their first result (benchmarks/overhead.py, cold).
+_THREADS_SECONDS = 0.002
+_SHORTEST_PROBE_SECONDS = 0.03
+_LONGEST_PROBE_SECONDS = 0.2
+_KNOCK_AFTER_SECONDS = 0.001
+_MOST_SPANS = 4096
+_ENOUGH = 64
+_LOOK_SECONDS = 0.005
+_WARM_SECONDS = 15.0
+_FULL = 0.75  # Share of one core that lanes of one process use: more lanes would only fight for the GIL.
+_IDLE = 0.4  # Share of one core below which lanes that do not help are held back by something inside the process.
+_ESCALATE_SECONDS = 0.05
+
+
+class Stage(Enum):
+    """Where a run is in the drawing above."""
+
+    PROBE = "probe"
+    TRIAL = "trial"
+    LANES = "lanes"
+    HOLD = "hold"
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the engine tells when it asks for a move.
+
+    Attributes:
+        now: clock reading, in seconds.
+        remaining: items not settled yet, or None where that is not known.
+        cpu_seconds: CPU that this process has used while items ran, in all its threads.
+        children_seconds: CPU of commands that items started, as far as they ended.
+        knocks: asks for what the knocker heard.
+        ready: the shape that was to be warmed can take work now.
+        wire: seconds to send and fetch an item and its value, once that was asked for.
+        refusal: why no child process can be used, where that is so.
+        bytes: what an item and its value occupy, or None.
+        starved: there was less to do than there are lanes.
+        can_knock: this interpreter has a GIL to knock at.
+    """
+
+    now: float
+    remaining: int | None
+    cpu_seconds: float
+    children_seconds: float
+    knocks: Callable[[], Sequence[Knock]]
+    ready: bool
+    wire: float | None
+    refusal: str | None
+    bytes: float | None
+    starved: bool
+    can_knock: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """What the engine should do.
+
+    Attributes:
+        shape: to have now.
+        warm: to get ready beside it, or None to let go of what was.
+        ask_wire: find out what an item and its value cost to send, and whether they can be sent at all.
+        knock: have the GIL knocked at.
+    """
+
+    shape: Shape
+    warm: Shape | None = None
+    ask_wire: bool = False
+    knock: bool = False
+
+
+class _Seen:
+    """Sums over executions in the first shape; the very first counts only while there is no other."""
+
+    def __init__(self) -> None:
+        self.items = self.failed = 0
+        self.seconds = self.squares = self.cpu = 0.0
+        self.cpu_known = True
+        self.spans: list[tuple[float, float]] = []
+        self._first = True
+
+    def add(self, done: Done, failed: int) -> None:
+        count = len(done.values)
+        if count == 0:
+            return
+        if self._first and self.items > 0:
+            self._first = False
+            if self.items == 1:
+                self.items = self.failed = 0
+                self.seconds = self.squares = self.cpu = 0.0
+                self.spans.clear()
+        self.items += count
+        self.failed += failed
+        self.seconds += done.seconds
+        if done.clocks is not None:
+            self.squares += sum(seconds * seconds for _, seconds, _ in done.clocks)
+        else:
+            self.squares += done.seconds * done.seconds / count
+        if done.cpu_seconds is None:
+            self.cpu_known = False
+        else:
+            self.cpu += done.cpu_seconds
+        if len(self.spans) < _MOST_SPANS:
+            self.spans.append((done.started, done.started + done.seconds))
+
+
+    @property
+    def may_wait(self) -> bool:
+        """By the cheap clocks alone these items might wait, which is worth a look at once."""
+        return not self.cpu_known or (self.cpu < 0.25 * self.seconds and self.seconds > 0.0004 * self.items)
+
+
+class Pilot:
+    """Steers one run.
+
+    Args:
+        plan: with the shape to start with.
+        ground: what the machine and the user allow.
+        hint: "io", "cpu" or None.
+        coroutine: lanes are asyncio tasks.
+        isolate: every worker is a child process.
+        eager: lanes may grow from the start (the function waits, by what the user says or by what it is).
+    """
+
+    def __init__(
+        self, plan: Plan, ground: Ground, *, coroutine: bool = False, isolate: bool = False, eager: bool = False
+    ) -> None:
+        self.plan = plan
+        self.ground = ground
+        self.shape = plan.shape
+        self.stage = Stage.PROBE
+        self._coroutine = coroutine
+        self._isolate = isolate
+        self._seen = _Seen()
+        self._all = 0
+        self._began: float | None = None
+        self._gauge: Gauge | None = None
+        self._trial: Trial | None = None
+        self._control: LaneController | None = None
+        self._warm: Shape | None = None
+        self._warm_since = 0.0
+        self._asked_wire = False
+        self._demands: Demands | None = None
+        self._reasons = list(plan.reasons)
+        self._refusal: str | None = None
+        self._mark: tuple[float, float, int] | None = None  # clock, CPU and items when utilisation was last read
+        self._escalated = False
+        self._look_again_at = 1
+        self._look_at = 0.0
+        self._steady: tuple[float, int] | None = None
+        self._serial: float | None = None
+        self._rates: dict[str, float] = {}
+        if eager:
+            self._enter_lanes(plan.shape)
+
+    # -- what happened
+
+    def observe(self, done: Done, failed: int, now: float) -> None:
+        """Take in an event; `failed` of its executions did not end well."""
+        good = len(done.values) - failed
+        self._all += good
+        if self._began is None:
+            self._began = min(done.started, now)
+            self._gauge = Gauge(self.shape.total, done.started, children=self.in_children)
+        if self.stage is Stage.PROBE or self._seen.items < _ENOUGH:
+            self._seen.add(done, failed)
+        if self._gauge is not None:
+            self._gauge.add(done, good)
+        if self._trial is not None:
+            self._trial.add(done, good)
+        if self._control is not None and self.stage is Stage.LANES:
+            self._control.add(now, good, failed, done.seconds, turns=1)
+
+    @property
+    def in_children(self) -> bool:
+        return self._isolate or self.shape.workers > 1
+
+    # -- what to do
+
+    def advance(self, facts: Facts) -> Move:
+        """Return what should be done now."""
+        if facts.refusal is not None and self._refusal is None:
+            self._refuse(facts.refusal)
+        if self.stage is Stage.PROBE:
+            return self._probe(facts)
+        if self.stage is Stage.TRIAL:
+            return self._try(facts)
+        if self.stage is Stage.LANES:
+            return self._steer(facts)
+        return Move(self.shape)
+
+    @property
+    def restless(self) -> bool:
+        """It wants to be asked soon, whatever happens: something is being made ready, or a window may end."""
+        return self.stage is Stage.TRIAL
+
+    def _refuse(self, reason: str) -> None:
+        self._refusal = reason
+        self._reasons.append(f"no child processes: {reason}")
+        self.ground = replace(self.ground, most_workers=1)
+        if self._trial is not None:
+            self._trial.drop(children=True)
+
+    # -- PROBE
+
+    def _probe(self, facts: Facts) -> Move:
+        if self._began is None or self._seen.items == 0:
+            return Move(self.shape, knock=facts.can_knock and not self.in_children)
+        elapsed = facts.now - self._began
+        knock = facts.can_knock and not self.in_children and elapsed < 2 * _LONGEST_PROBE_SECONDS
+        if not self._seen.may_wait and (elapsed < _SHORTEST_PROBE_SECONDS or facts.now < self._look_at):
+            return Move(self.shape, knock=knock)
+        self._look_at = facts.now + _LOOK_SECONDS
+        demands = self._estimate(facts)
+        if self._waits_clearly(demands, facts):
+            return self._spread(demands, facts)
+        undecided = kind_of(demands) == "unknown" and elapsed < _LONGEST_PROBE_SECONDS
+        if elapsed < _SHORTEST_PROBE_SECONDS or undecided or self._all < self._look_again_at:
+            return Move(self.shape, knock=knock)
+        rivals = shortlist(demands, self.ground, self.shape, isolate=self._isolate)
+        if any(rival.children for rival in rivals) and facts.wire is None and facts.refusal is None:
+            return Move(self.shape, ask_wire=True, knock=knock)
+        self._demands = demands
+        self._serial = self._serial or self._rate_now(demands)
+        if not rivals:
+            return self._hold(["no shape promises more than this one"])
+        worth = [rival for rival in rivals if self._repays(rival, demands, facts)]
+        if not worth:
+            self._look_again_at = 2 * self._all
+            self._publish(self.shape, ["what is left is too short to repay a change of shape"])
+            return Move(self.shape, knock=False)
+        return self._start_trial(worth, facts)
+
+    def _estimate(self, facts: Facts) -> Demands:
+        seen = self._seen
+        count = seen.items
+        response = mean_estimate(count, seen.seconds, seen.squares)
+        children = facts.children_seconds / max(1, self._all)
+        native = 0.0
+        if seen.cpu_known:
+            cpu = seen.cpu / count
+            others = facts.cpu_seconds / max(1, self._all) - cpu
+            if not self.in_children and others > 0.3 * response.value and others * count > 0.002:
+                native = others
+        else:
+            cpu = min(facts.cpu_seconds / max(1, self._all), response.value * self.ground.cores)
+        total = cpu + native + children
+        held = self._held(facts, response)
+        if self._saturated(facts, held, response):  # Lanes wait for each other here: alone it would not take so long.
+            response = Estimate.exact(max(total, held.value if held is not None else 0.0))
+        return Demands(
+            response,
+            Estimate(total, total * 0.9, total * 1.1),
+            held,
+            facts.wire,
+            facts.bytes,
+            native,
+            children,
+            count,
+            seen.failed,
+        )
+
+    def _saturated(self, facts: Facts, held: Estimate | None, response: Estimate) -> bool:
+        """Several lanes use up the GIL or the cores."""
+        if self.shape.total == 1 or self._began is None or facts.now <= self._began:
+            return False
+        used = facts.cpu_seconds / (facts.now - self._began)
+        gil = held is not None and held.value * self.shape.total > _FULL * response.value
+        return gil or (not self.in_children and used > _FULL * (1.0 if self._coroutine else self.ground.cores))
+
+    def _held(self, facts: Facts, response: Estimate) -> Estimate | None:
+        if not facts.can_knock or self.in_children or self._coroutine:
+            return None
+        share = held_share(facts.knocks(), self._seen.spans)
+        if share is None:
+            return None
+        return share.scaled(response.value / self.shape.total)
+
+    def _waits_clearly(self, demands: Demands, facts: Facts) -> bool:
+        if kind_of(demands) != "io" or demands.response.value < 0.0005:
+            return False
+        held = demands.held
+        if held is None:
+            return self._coroutine or self.in_children or not facts.can_knock
+        return held.high < 0.5 * demands.response.value
+
+    def _rate_now(self, demands: Demands) -> float:
+        rate = self._gauge.rate if self._gauge is not None else None
+        return rate or self.shape.total / max(demands.response.value, 1e-9)
+
+    def _left(self, facts: Facts) -> int:
+        """Items that are still to come; of unknown length as many as have been seen."""
+        return facts.remaining if facts.remaining is not None else self._all
+
+    def _repays(self, rival: Candidate, demands: Demands, facts: Facts) -> bool:
+        left = self._left(facts)
+        saved = left / self._rate_now(demands) - left / max(rival.predicted, 1e-9)
+        return saved > (_CHILDREN_SECONDS if rival.children and not self.in_children else _THREADS_SECONDS)
+
+    # -- TRIAL
+
+    def _start_trial(self, rivals: Sequence[Candidate], facts: Facts) -> Move:
+        assert self._demands is not None
+        self.stage = Stage.TRIAL
+        base = Candidate(self.shape, math.inf, self.in_children)
+        self._trial = Trial(base, self._rate_now(self._demands), rivals)
+        self._warm_since = facts.now
+        return self._try(facts)
+
+    def _try(self, facts: Facts) -> Move:
+        trial, demands = self._trial, self._demands
+        assert trial is not None
+        assert demands is not None
+        response = demands.response.value * max(1.0, self.shape.total / max(1.0, self.ground.cores))
+        if trial.measuring:
+            trial.conclude(facts.now, response)
+        current = trial.current
+        if current is None:
+            return self._end_trial(trial, facts)
+        if trial.measuring:
+            return Move(self.shape, self._warm)
+        if current.children and not self.in_children and not facts.ready:
+            if self._warm is None:
+                self._warm, self._warm_since = current.shape, facts.now
+            elif facts.now - self._warm_since > _WARM_SECONDS:
+                self._refuse(f"none was ready after {_WARM_SECONDS:g} s")
+            return Move(self.shape, self._warm)
+        self.shape = current.shape
+        trial.begin(facts.now)
+        return Move(self.shape, self._warm)
+
+    def _end_trial(self, trial: Trial, facts: Facts) -> Move:
+        demands = self._demands
+        assert demands is not None
+        self._rates = {str(shape): trial.mean(shape) for shape in trial.rates}
+        best = trial.best
+        self._trial, self._warm = None, None
+        self.shape = best.shape
+        self._gauge = None
+        self._steady = (facts.now, self._all)
+        told = ", ".join(f"{shape}: {rate:,.4g} items/s" for shape, rate in self._rates.items())
+        reasons = [f"tried on real items: {told}"]
+        if demands.wait_share > 0.15 and (best.shape.lanes > 1 or self._coroutine) and not self._isolate:
+            return self._to_lanes(best.shape, facts, reasons)
+        return self._hold(reasons)
+
+    def _hold(self, reasons: Sequence[str]) -> Move:
+        self.stage = Stage.HOLD
+        self._publish(self.shape, reasons)
+        return Move(self.shape)
+
+    # -- LANES
+
+    def _spread(self, demands: Demands, facts: Facts) -> Move:
+        """Waiting work: many lanes at once."""
+        self._demands = demands
+        self._serial = self._serial or self.shape.total / max(demands.response.value, 1e-9)
+        remaining = facts.remaining
+        most = self._most_lanes(1)
+        lanes = min(most, remaining) if remaining is not None and remaining <= FEW_ITEMS else min(most, FIRST_LANES)
+        workers = self.shape.workers
+        if self.in_children:
+            lanes = max(lanes, workers)
+        shape = self._shape_of(lanes, workers)
+        if shape.total <= 1:
+            return self._hold(["the limits leave one lane"])
+        return self._to_lanes(shape, facts, ["its items wait, so many lanes"])
+
+    def _most_lanes(self, workers: int) -> int:
+        if self._lane_is_worker:
+            return self.ground.waiting_workers
+        return max(1, min(self.ground.most_lanes * workers, self.ground.most_total))
+
+    def _shape_of(self, lanes: int, workers: int) -> Shape:
+        if self._lane_is_worker:
+            return Shape(max(1, min(lanes, self.ground.waiting_workers)), 1)
+        return Shape(workers, max(1, min(-(-lanes // workers), self.ground.most_lanes)))
+
+    @property
+    def _lane_is_worker(self) -> bool:
+        return self._isolate and self.ground.most_lanes == 1
+
+    def _enter_lanes(self, shape: Shape) -> None:
+        self.stage = Stage.LANES
+        self.shape = shape
+        fewest = 1 if self._lane_is_worker else shape.workers
+        self._control = LaneController(shape.total, most=self._most_lanes(shape.workers), fewest=fewest)
+
+    def _to_lanes(self, shape: Shape, facts: Facts, reasons: Sequence[str]) -> Move:
+        self._enter_lanes(shape)
+        self._mark = None
+        self._steady = (facts.now, self._all)
+        self._publish(shape, reasons)
+        return Move(self.shape)
+
+    def _steer(self, facts: Facts) -> Move:
+        control = self._control
+        assert control is not None
+        if self._demands is None and self._seen.items > 0:
+            self._demands = self._estimate(facts)
+            self._publish(self.shape, ())
+        if facts.starved:
+            control.restart(facts.now)
+        if not control.settled or control.lanes != self.shape.total:
+            shape = self._shape_of(control.lanes, self.shape.workers)
+            if shape != self.shape:
+                self.shape = shape
+                self._mark = None
+                return Move(shape)
+        return self._escalate(control, facts)
+
+    def _escalate(self, control: LaneController, facts: Facts) -> Move:
+        """Where lanes of one process are used up, or held back by something inside it, try worker processes."""
+        if self.shape.workers > 1 or self._escalated or self.ground.most_workers < 2 or self._demands is None:
+            return Move(self.shape)
+        if self._mark is None:
+            self._mark = (facts.now, facts.cpu_seconds, self._all)
+        began, cpu, items = self._mark
+        if facts.now - began < _ESCALATE_SECONDS or self._all - items < self.shape.total:
+            return Move(self.shape)
+        used = (facts.cpu_seconds - cpu) / (facts.now - began)
+        rate = (self._all - items) / (facts.now - began)
+        full = used > _FULL
+        stuck = control.settled and control.lanes <= 3 and used < _IDLE
+        self._mark = (facts.now, facts.cpu_seconds, self._all)
+        workers = self.ground.most_workers
+        predicted = rate * min(workers, self.ground.cores / max(used, 1e-9))
+        if not (full or stuck) or predicted < 1.15 * rate:
+            return Move(self.shape)
+        waits = not stuck and (self._demands.wait_share > 0.1 or self._coroutine)
+        lanes = self.shape.total if waits else 1
+        lanes = max(1, min(lanes, self.ground.most_lanes, self.ground.most_total // workers))
+        rival = Candidate(Shape(workers, lanes), predicted, True)
+        left = self._left(facts) / rate
+        if left * (1 - 1 / workers) < 2 * _CHILDREN_SECONDS:
+            return Move(self.shape)
+        if facts.wire is None and facts.refusal is None:
+            return Move(self.shape, ask_wire=True)
+        self._escalated = True
+        why = "one process is used up" if full else "something inside the process holds its lanes back"
+        self._reasons.append(f"{why} ({used:.0%} of a core at {rate:,.4g} items/s), so worker processes were tried")
+        self._gauge = None
+        self.stage = Stage.TRIAL
+        self._trial = Trial(Candidate(self.shape, predicted, False), rate, [rival])
+        self._warm_since = facts.now
+        return self._try(facts)
+
+    # -- what is known
+
+    def _publish(self, shape: Shape, reasons: Sequence[str]) -> None:
+        demands = self._demands
+        kind: Kind = kind_of(demands) if demands is not None else "unknown"
+        found = roofs(demands, shape, self.ground, children=self.in_children) if demands is not None else []
+        self.plan = Plan(
+            kind,
+            shape,
+            (*self._reasons, *reasons),
+            isolate=self.plan.isolate,
+            demands=demands,
+            roofs=tuple(found),
+            predicted=found[0].per_second if found else None,
+            observed=self._rates.get(str(shape)),
+            serial=self._serial,
+            decided_after=self._all,
+            tried=dict(self._rates),
+        )
+
+    def current_plan(self, now: float) -> Plan:
+        """Return the plan as it stands, with what the steady run has shown."""
+        observed = self.plan.observed
+        if self._steady is not None:
+            since, items = self._steady
+            if now - since > 0.1 and self._all - items > 2 * self.shape.total:
+                observed = (self._all - items) / (now - since)
+        return replace(self.plan, shape=self.shape, observed=observed)

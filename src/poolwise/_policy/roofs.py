@@ -1,0 +1,163 @@
+"""Roofs: the throughput that each resource allows at most, and the shapes that they leave worth trying.
+
+Asymptotic bounds of a closed system (Lazowska et al., "Quantitative System Performance", ch. 5): p workers of t lanes
+do at most min(p / held, cores / cpu, p t / response, 1 / wire, an outside limit) items a second. These are
+upper bounds: hand-offs of the GIL, hidden locks and memory bandwidth are not in them, so what is chosen is confirmed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from poolwise._core.model import Shape
+from poolwise._policy.demands import Demands
+
+MOST_LANES = 512
+_BATCH_OVERHEAD_SECONDS = 0.4e-6  # Per item, of the calling process, whatever it is (benchmarks/overhead.py, map-2x1).
+_LESS = 1.05  # A costlier shape must promise more than this, times the cheaper one.
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What the machine and the user allow.
+
+    Attributes:
+        cores: usable ones, fractional.
+        most_workers: worker processes; 1 where there must be none.
+        most_lanes: lanes in each worker.
+        most_total: lanes in all.
+        per_second: starts a second, or None.
+        gil: this interpreter has one.
+        memory_workers: workers that memory has room for, where that is the reason for `most_workers`.
+        waiting_workers: worker processes of one lane each that waiting work may have (isolate).
+    """
+
+    cores: float
+    most_workers: int
+    most_lanes: int = MOST_LANES
+    most_total: int = MOST_LANES
+    per_second: float | None = None
+    gil: bool = True
+    memory_workers: int | None = None
+    waiting_workers: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Roof:
+    """A bound on throughput.
+
+    Attributes:
+        name: "gil", "cores", "lanes", "wire" or "limit".
+        per_second: items a second at most, infinite where the resource is not used.
+        reason: the sum that gives it, for a person.
+    """
+
+    name: str
+    per_second: float
+    reason: str
+
+
+def roofs(demands: Demands, shape: Shape, ground: Ground, *, children: bool) -> list[Roof]:
+    """Return the roofs over a shape, the lowest first.
+
+    Args:
+        demands: of one item.
+        shape: workers x lanes.
+        ground: what the machine allows.
+        children: the workers are child processes.
+    """
+    response, cpu = demands.response.value, demands.cpu.value
+    found = [
+        Roof("lanes", _over(shape.total, response), f"{_many(shape.total, 'lane')} / {duration(response)}"),
+        Roof("cores", _over(ground.cores, cpu), f"{ground.cores:g} cores / {duration(cpu)} CPU"),
+    ]
+    if ground.gil and demands.held is not None:
+        held = demands.held.value
+        found.append(Roof("gil", _over(shape.workers, held), f"{_many(shape.workers, 'GIL')} / {duration(held)} held"))
+    if children:
+        wire = (demands.wire or 0.0) + _BATCH_OVERHEAD_SECONDS
+        found.append(Roof("wire", 1 / wire, f"1 calling process / {duration(wire)} to send and fetch"))
+    if ground.per_second is not None:
+        found.append(Roof("limit", ground.per_second, "limits.per_second"))
+    return sorted(found, key=lambda roof: roof.per_second)
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
+def _over(amount: float, demand: float) -> float:
+    return amount / demand if demand > 1e-12 else math.inf
+
+
+def duration(seconds: float) -> str:
+    """Return a time for a person: "3.1 ms"."""
+    for unit, size in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)):
+        if seconds >= size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds * 1e9:.3g} ns"
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A shape worth trying, and the throughput that its lowest roof allows, in items a second."""
+
+    shape: Shape
+    predicted: float
+    children: bool
+
+
+def shortlist(demands: Demands, ground: Ground, base: Shape, *, isolate: bool = False) -> list[Candidate]:
+    """Return at most three shapes that may beat the one that runs, the one to try first in front.
+
+    Where the GIL is held for a good part of the busy time, threads of one process promise more than they keep, so
+    processes are tried first. Of shapes that promise about the same, the cheaper one is left.
+
+    Args:
+        demands: of one item.
+        ground: what the machine allows.
+        base: the shape that runs.
+        isolate: every worker is a child process, even a single one.
+    """
+    candidates = [_candidate(demands, shape, ground, isolate) for shape in _shapes(demands, ground)]
+    share = demands.held_of_busy
+    contended = share is not None and share.value > 0.25
+    candidates.sort(key=lambda candidate: (contended and not candidate.children, _cost(candidate.shape)))
+    best = max((candidate.predicted for candidate in candidates), default=0.0)
+    now = _candidate(demands, base, ground, isolate).predicted
+    kept = [found for found in candidates if found.predicted > max(_LESS * now, 0.6 * best) and found.shape != base]
+    kept.sort(key=lambda found: found.predicted < 0.9 * best)
+    return kept[:3]
+
+
+def _candidate(demands: Demands, shape: Shape, ground: Ground, isolate: bool) -> Candidate:
+    children = isolate or shape.workers > 1
+    lowest = roofs(demands, shape, ground, children=children)[0]
+    return Candidate(shape, lowest.per_second, children)
+
+
+def _cost(shape: Shape) -> tuple[int, int]:
+    return shape.workers, shape.lanes
+
+
+def _shapes(demands: Demands, ground: Ground) -> Iterator[Shape]:
+    """Yield the shapes in question: threads alone, processes alone, and both, with the lanes that waiting asks for."""
+    response = max(demands.response.value, 1e-9)
+    spare = 1 if demands.wait_share > 0.1 else 0
+    seen = {Shape(1, 1)}
+    for workers in (1, ground.most_workers):
+        ceiling = min(_over(ground.cores, demands.cpu.value), _over(workers, _held(demands, ground)))
+        needed = response * ceiling / workers  # Little's law: lanes = throughput x response
+        lanes = 1 if needed < 1.2 else math.ceil(min(needed, ground.most_lanes)) + spare
+        for count in (1, lanes):
+            count = max(1, min(count, ground.most_lanes, ground.most_total // workers))
+            shape = Shape(workers, count)
+            if shape not in seen:
+                seen.add(shape)
+                yield shape
+
+
+def _held(demands: Demands, ground: Ground) -> float:
+    return demands.held.value if ground.gil and demands.held is not None else 0.0

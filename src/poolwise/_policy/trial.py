@@ -1,0 +1,123 @@
+"""The trial: shapes compared on windows of different real items, until one is known to be best."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Sequence
+
+from poolwise._core.model import Done, Shape
+from poolwise._policy.gauge import Gauge
+from poolwise._policy.roofs import Candidate
+
+_SHORTEST_SECONDS = 0.05
+_LONGEST_SECONDS = 1.0
+_ITEMS_PER_LANE = 3
+_KEPT = 0.85  # A rival that keeps this share of what its roofs promise needs no further rivals.
+_BETTER = 1.10  # A rival that promises no more than this, times the best seen, is not tried.
+_CLOSE = 1.15  # Two that are nearer than this are measured once more each.
+_CHEAPER = 1.04  # A costlier shape must be better by this.
+
+
+class Trial:
+    """Compares a shape that runs with its rivals.
+
+    Args:
+        base: the shape that runs now.
+        base_rate: its throughput in items a second.
+        rivals: what to try, in order.
+
+    Attributes:
+        rates: by shape, the throughput seen in each of its windows.
+        current: the candidate that is measured, or to be measured next; None when all is done.
+    """
+
+    def __init__(self, base: Candidate, base_rate: float, rivals: Sequence[Candidate]) -> None:
+        self._known = {base.shape: base, **{rival.shape: rival for rival in rivals}}
+        self._base = base
+        self._queue = deque(rivals)
+        self._gauge: Gauge | None = None
+        self._began = 0.0
+        self.rates: dict[Shape, list[float]] = {base.shape: [base_rate]}
+        self.current: Candidate | None = self._queue.popleft() if self._queue else None
+
+    @property
+    def measuring(self) -> bool:
+        """A window is open."""
+        return self._gauge is not None
+
+    def begin(self, now: float) -> None:
+        """The current candidate runs from `now` on: open its window."""
+        assert self.current is not None
+        self._began = now
+        self._gauge = Gauge(self.current.shape.total, now, children=self.current.children)
+
+    def add(self, done: Done, good: int) -> None:
+        """Take in an event of which `good` executions ended well."""
+        if self._gauge is not None:
+            self._gauge.add(done, good)
+
+    def drop(self, *, children: bool) -> None:
+        """Try no candidate in child processes (or none that is not)."""
+        self._queue = deque(rival for rival in self._queue if rival.children is not children)
+        if self.current is not None and self.current.children is children and not self.measuring:
+            self._advance()
+
+    def conclude(self, now: float, response_seconds: float) -> bool:
+        """Close the window where it says enough, and turn to the next candidate; returns whether it was closed.
+
+        Args:
+            now: clock reading.
+            response_seconds: wall time of an item in its lane.
+        """
+        gauge, current = self._gauge, self.current
+        if gauge is None or current is None:
+            return False
+        elapsed = now - self._began
+        lanes = current.shape.total
+        enough = gauge.complete and gauge.items >= _ITEMS_PER_LANE * lanes
+        enough = enough and gauge.covered_seconds >= _SHORTEST_SECONDS * lanes
+        late = elapsed > _LONGEST_SECONDS + 6 * response_seconds
+        if not (enough or late):
+            return False
+        self.rates.setdefault(current.shape, []).append(gauge.rate or 0.0)
+        self._gauge = None
+        self._advance()
+        return True
+
+    def _advance(self) -> None:
+        best = self.best
+        reached = self.mean(best.shape)
+        while self._queue:
+            rival = self._queue.popleft()
+            again = rival.shape in self.rates
+            if again or rival.predicted > max(_BETTER * reached, reached / _KEPT * 0.99):
+                self.current = rival
+                return
+        self.current = None
+        others = [shape for shape in self.rates if shape != best.shape and self._close(shape, best.shape)]
+        if others:  # A B, then B A: what drifts with time falls on both.
+            other = self._known[max(others, key=self.mean)]
+            self._queue.extend([other])
+            self.current = best
+
+    def _close(self, one: Shape, other: Shape) -> bool:
+        if len(self.rates[one]) + len(self.rates[other]) >= 4:
+            return False
+        low, high = sorted((self.mean(one), self.mean(other)))
+        return high < _CLOSE * low
+
+    def mean(self, shape: Shape) -> float:
+        """Return the geometric mean of a shape's windows, in items a second."""
+        rates = [max(rate, 1e-12) for rate in self.rates[shape]]
+        return math.exp(sum(map(math.log, rates)) / len(rates))
+
+    @property
+    def best(self) -> Candidate:
+        """The best candidate that was measured; of two that are about equal, the cheaper."""
+        ranked = sorted(self.rates, key=lambda shape: (shape.workers, shape.lanes))
+        best = ranked[0]
+        for shape in ranked[1:]:
+            if self.mean(shape) > _CHEAPER * self.mean(best):
+                best = shape
+        return self._known[best]

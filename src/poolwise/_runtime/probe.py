@@ -1,0 +1,118 @@
+"""The probe: clocks of this process, and a thread that knocks at the GIL. It runs where the lanes are.
+
+The knocker sleeps for a random time, then times how long it takes to get the GIL back. What the numbers mean is in
+`_policy/demands.py`; here they are only taken.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+MEAN_SLEEP_SECONDS = 0.001
+_MOST_KNOCKS = 4096
+_CALIBRATION_SECONDS = 60e-6  # Oversleep of a timer that nobody holds up, where context switches cannot be counted.
+
+
+@dataclass(frozen=True, slots=True)
+class Clocks:
+    """Readings of this process.
+
+    Attributes:
+        now: the clock, in seconds.
+        process_cpu: CPU seconds of all its threads, the knocker's left out.
+        children_cpu: CPU seconds of the commands it started, as far as they have ended and were waited for.
+        probe_cpu: CPU seconds of the knocker.
+    """
+
+    now: float
+    process_cpu: float
+    children_cpu: float
+    probe_cpu: float
+
+
+def has_gil() -> bool:
+    """Say whether this interpreter runs with a GIL now (a free-threaded one may turn it on when a module needs it)."""
+    enabled: Callable[[], bool] | None = getattr(sys, "_is_gil_enabled", None)
+    return enabled is None or enabled()
+
+
+def _switch_counter() -> Callable[[], int] | None:
+    """Return what counts this thread's voluntary context switches, where the system can tell (Linux)."""
+    try:
+        import resource
+
+        who = resource.RUSAGE_THREAD
+    except (ImportError, AttributeError):
+        return None
+    usage = resource.getrusage
+    return lambda: usage(who).ru_nvcsw
+
+
+class Probe:
+    """Knocks while it is on. `start` and `stop` may be called again and again.
+
+    Attributes:
+        knocks: (asked, slept, waited, held) of the latest knocks: clock reading when the thread woke, seconds asleep,
+            seconds until it had the GIL, and whether somebody held it.
+    """
+
+    def __init__(self) -> None:
+        self.knocks: deque[tuple[float, float, float, bool]] = deque(maxlen=_MOST_KNOCKS)
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._cpu = 0.0
+
+    @property
+    def on(self) -> bool:
+        """Whether it knocks now."""
+        return self._thread is not None
+
+    def start(self) -> None:
+        """Begin to knock."""
+        if self._thread is None and has_gil():
+            self._stop = threading.Event()
+            self._thread = threading.Thread(
+                target=self._knock, args=(self._stop,), name="poolwise-knocker", daemon=True
+            )
+            self._thread.start()
+
+    def stop(self) -> None:
+        """Knock no more; the thread ends at its next knock."""
+        self._stop.set()
+        self._thread = None
+
+    def clocks(self) -> Clocks:
+        """Read the clocks."""
+        times = os.times()
+        return Clocks(
+            time.perf_counter(),
+            time.process_time() - self._cpu,
+            times.children_user + times.children_system,
+            self._cpu,
+        )
+
+    def _knock(self, stop: threading.Event) -> None:
+        clock, sleep, cpu_clock = time.perf_counter, time.sleep, time.thread_time
+        draw = random.Random().expovariate
+        switches = _switch_counter()
+        idle = _CALIBRATION_SECONDS
+        base = self._cpu
+        while not stop.is_set():
+            wanted = draw(1 / MEAN_SLEEP_SECONDS)
+            before = switches() if switches is not None else 0
+            started = clock()
+            sleep(wanted)
+            ended = clock()
+            # The sleep is one voluntary switch; waiting for the GIL after it is another.
+            late = max(0.0, ended - started - wanted)
+            held = switches() - before > 1 if switches is not None else late > 3 * idle + 50e-6
+            waited = max(0.0, late - idle) if held else 0.0
+            self.knocks.append((ended - waited, max(0.0, ended - started - waited), waited, held))
+            self._cpu = base + cpu_clock()
