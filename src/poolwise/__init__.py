@@ -7,7 +7,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False  # As type checkers know it; importing typing would take ten times as long as all else here.
 if TYPE_CHECKING:
-    from poolwise._api import map, run
+    from poolwise._api import map, profile, run
     from poolwise._core.errors import (
         BackendError,
         BackendUnavailable,
@@ -31,14 +31,16 @@ if TYPE_CHECKING:
     from poolwise._core.model import Limits, Outcome, Retry, Shape
     from poolwise._drivers import Results, Run
     from poolwise._policy.plan import Plan
+    from poolwise._policy.profile import Profile
     from poolwise._policy.report import Report
 
 __version__ = "0.1.0.dev0"
 
 _HOMES = {
-    "poolwise._api": ("map", "run"),
+    "poolwise._api": ("map", "profile", "run"),
     "poolwise._drivers": ("Results", "Run"),
     "poolwise._policy.plan": ("Plan",),
+    "poolwise._policy.profile": ("Profile",),
     "poolwise._policy.report": ("Report",),
     "poolwise._core.errors": (
         "BackendError",
@@ -77,6 +79,7 @@ __all__ = [
     "Outcome",
     "Plan",
     "PoolwiseError",
+    "Profile",
     "RemoteError",
     "Report",
     "Results",
@@ -92,6 +95,7 @@ __all__ = [
     "UsageError",
     "WorkersLost",
     "map",
+    "profile",
     "run",
 ]
 

@@ -1,4 +1,4 @@
-"""map and run: the public front of the engine. What they do is in `_prepare.py` and `_drivers.py`.
+"""map, run and profile: the public front of the engine. What they do is in `_prepare.py` and `_drivers.py`.
 
 Little is imported here at first: where child processes are wanted, the forkserver starts meanwhile.
 """
@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar, Unpack, over
 if TYPE_CHECKING:
     from poolwise._core.model import Limits, Retry, Shape
     from poolwise._drivers import Results, Run
+    from poolwise._policy.profile import Profile
 
-__all__ = ["map", "run"]
+__all__ = ["map", "profile", "run"]
 
 R = TypeVar("R")
 
@@ -157,6 +158,42 @@ def run(
         shape, backend, ordered, hint, retry, timeout, isolate, on_lost, setup, limits, key, progress, total
     )
     return Run.over(prepare(fn, iterables, choices, raises=False), key)
+
+
+def profile(
+    fn: Callable[..., Any], *iterables: Iterable[Any], seconds: float = 1.0, **options: Unpack[Options]
+) -> Profile:
+    """Run the first items for a while, then say what they cost and what to do with the rest.
+
+    The items run for real, each once, as under `shape="auto"`, and their values are dropped; shapes are chosen as for a
+    run without end. An item that fails is counted.
+
+    Args:
+        fn: the function; see `map`, whose options these are.
+        *iterables: the input; only the first items are taken.
+        seconds: how long to take items, in wall seconds; what was taken then is finished.
+        **options: those of `run`.
+
+    Returns:
+        The profile: `.kind`, `.demands`, `.roofs`, `.shape`, `.predicted`, `.reasons`, `.explain()`.
+
+    Raises:
+        UsageError: before work starts, where the options cannot be meant.
+        BackendError: where the workers as a whole fail.
+    """
+    from poolwise._core.model import check_number
+    from poolwise._drivers import profile_of
+
+    check_number("seconds", seconds)
+    return profile_of(profiled_run(fn, *iterables, **options), seconds)
+
+
+def profiled_run(fn: Callable[..., Any], *iterables: Iterable[Any], **options: Unpack[Options]) -> Run[Any]:
+    """Return the run that `profile` takes outcomes from; not begun."""
+    from poolwise._drivers import Run
+    from poolwise._prepare import Choices, prepare
+
+    return Run.over(prepare(fn, iterables, Choices(**options), raises=False, long=True), options.get("key"))
 
 
 def _start_early(shape: str | Shape, isolate: bool) -> None:

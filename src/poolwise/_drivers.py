@@ -27,6 +27,7 @@ from poolwise._core.model import Outcome, Settled, exception_to_raise
 from poolwise._engine import Engine
 from poolwise._policy.outcomes import key_of, outcomes
 from poolwise._policy.plan import Plan
+from poolwise._policy.profile import Profile
 from poolwise._policy.report import Report
 
 if TYPE_CHECKING:
@@ -472,3 +473,14 @@ class Run(_Iteration[Outcome[R]], Generic[R]):
     @staticmethod
     def _fill(key: Callable[[Any], Any] | None, epoch: float, part: Settled) -> list[Any]:
         return outcomes(part, key, epoch)
+
+
+def profile_of(run: Run[Any], seconds: float) -> Profile:
+    """Take outcomes for about `seconds`, finish what was taken, and return the profile."""
+    begun = time.perf_counter()
+    with run:
+        for _ in run:
+            if time.perf_counter() - begun > seconds:
+                run.drain()
+    report = run.report()
+    return Profile(run.plan, report.done + report.failed, report.failed, report.seconds, report.failures)

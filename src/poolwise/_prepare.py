@@ -36,23 +36,33 @@ _WRITE_SECONDS_PER_BYTE = 0.1e-9  # Into shared memory, beside the copy out of i
 class Choices:
     """The options as they were given; `map` says what they mean."""
 
-    shape: str | Shape
-    backend: str
-    ordered: bool
-    hint: str | None
-    retry: int | Retry
-    timeout: float | None
-    isolate: bool
-    on_lost: str
-    setup: Callable[[], object] | None
-    limits: Limits | None
-    key: Callable[[Any], Any] | None
-    progress: bool
-    total: int | None
+    shape: str | Shape = "auto"
+    backend: str = "local"
+    ordered: bool = False
+    hint: str | None = None
+    retry: int | Retry = 0
+    timeout: float | None = None
+    isolate: bool = False
+    on_lost: str = "rerun"
+    setup: Callable[[], object] | None = None
+    limits: Limits | None = None
+    key: Callable[[Any], Any] | None = None
+    progress: bool = False
+    total: int | None = None
 
 
-def prepare(fn: Callable[..., Any], iterables: tuple[Iterable[Any], ...], options: Choices, *, raises: bool) -> Stream:
-    """Check everything that can be wrong before work starts, and make the plan and the stream."""
+def prepare(
+    fn: Callable[..., Any], iterables: tuple[Iterable[Any], ...], options: Choices, *, raises: bool, long: bool = False
+) -> Stream:
+    """Check everything that can be wrong before work starts, and make the plan and the stream.
+
+    Args:
+        fn: the function.
+        iterables: the input.
+        options: as they were given.
+        raises: the first failed item ends the run (`map`).
+        long: choose the shape as for a run without end (`profile`).
+    """
     retry = _check(fn, iterables, options)
     limits = options.limits or Limits()
     total = options.total if options.total is not None else _length(iterables)
@@ -82,7 +92,7 @@ def prepare(fn: Callable[..., Any], iterables: tuple[Iterable[Any], ...], option
     if options.shape == "auto" and not (given.in_worker or given.in_lane):
         room = ground(given if given.picklable else replace(given, limits=replace(limits, workers=1)))
         eager = given.coroutine or (options.hint == "io" and plan.shape.workers == 1 and not plan.isolate)
-        pilot = Pilot(plan, room, coroutine=given.coroutine, isolate=plan.isolate, eager=eager)
+        pilot = Pilot(plan, room, coroutine=given.coroutine, isolate=plan.isolate, eager=eager, long=long)
         helm = PilotHelm(pilot, backend, clock, meter, _scout(fn, options.setup))
     engine = Engine(backend, rules, clock, helm, meter)
     source: Iterator[Any] = iter(iterables[0]) if len(iterables) == 1 else zip(*iterables)

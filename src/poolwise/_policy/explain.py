@@ -13,12 +13,12 @@ from poolwise._policy.roofs import duration
 _GAP = 0.75  # Observed below this share of the lowest roof: the gap is named, or called unexplained.
 
 _KINDS = {
-    "io": "It waits",
-    "gil": "It is bound by the GIL",
-    "cpu": "It computes with the GIL released",
-    "mixed": "It is mixed",
-    "tiny": "Its items are tiny",
-    "transfer": "Moving its items costs more than computing them",
+    "io": "Waiting work (io)",
+    "gil": "Computing with the GIL held (gil)",
+    "cpu": "Computing with the GIL released (cpu)",
+    "mixed": "Mixed work",
+    "tiny": "Tiny items",
+    "transfer": "Moving items costs more than computing them (transfer)",
     "unknown": "What binds it is not known",
 }
 _BINDS = {
@@ -47,19 +47,15 @@ def explain(plan: Plan) -> str:
 
 def _headline(plan: Plan) -> Iterator[str]:
     demands = plan.demands
-    what = _KINDS[plan.kind]
+    sentence = f"{_KINDS[plan.kind]}: {shape_in_words(plan.shape, isolate=plan.isolate)}"
+    if plan.roofs and plan.kind != "unknown":
+        sentence += f", bound by {_BINDS[plan.roofs[0].name]}"
+    if plan.shape.total > 1 and plan.predicted_speedup is not None and math.isfinite(plan.predicted_speedup):
+        sentence += f"; predicted {_times(plan.predicted_speedup)} one lane"
+        sentence += f", observed {_times(plan.observed_speedup)}" if plan.observed_speedup is not None else ""
+    yield f"{sentence}."
     if demands is not None:
-        what += f" ({_composition(demands)})"
-    yield f"{what}: {shape_in_words(plan.shape, isolate=plan.isolate)}."
-    speeds = []
-    if plan.roofs:
-        speeds.append(f"bound by {_BINDS[plan.roofs[0].name]}")
-    if plan.predicted_speedup is not None and math.isfinite(plan.predicted_speedup):
-        speeds.append(f"at most {_times(plan.predicted_speedup)} one lane predicted")
-    if plan.observed_speedup is not None:
-        speeds.append(f"{_times(plan.observed_speedup)} observed")
-    if speeds:
-        yield f"{', '.join(speeds)}.".capitalize()
+        yield f"An item: {_composition(demands)}."
 
 
 def shape_in_words(shape: Shape, *, isolate: bool = False) -> str:
@@ -74,10 +70,10 @@ def shape_in_words(shape: Shape, *, isolate: bool = False) -> str:
 
 
 def _composition(demands: Demands) -> str:
-    parts = [f"{duration(demands.response.value)} an item"]
+    parts = [f"{duration(demands.response.value)} in one lane"]
     response = max(demands.response.value, 1e-12)
     if demands.held is not None and demands.held.value > 0.005 * response:
-        parts.append(f"{_share(demands.held.scaled(1 / response))} of it with the GIL held")
+        parts.append(f"the GIL held for {_share(demands.held.scaled(1 / response))} of it")
     if demands.cpu.value > 0.005 * response:
         parts.append(f"{duration(demands.cpu.value)} CPU")
     if demands.wait_share > 0.05:
@@ -87,7 +83,7 @@ def _composition(demands: Demands) -> str:
 
 def _share(estimate: Estimate) -> str:
     low, high = max(0.0, estimate.low), min(1.0, estimate.high)
-    return f"{min(1.0, estimate.value):.0%} [{low:.0%} to {high:.0%}]"
+    return f"{min(1.0, estimate.value):.0%} ({low:.0%} to {high:.0%})"
 
 
 def _times(factor: float) -> str:

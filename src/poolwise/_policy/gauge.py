@@ -34,12 +34,16 @@ class Gauge:
 
     Attributes:
         items: executions that ended well and count.
+        busy_seconds: CPU seconds of all executions seen, or wall seconds where CPU is not known.
+        seen: all executions seen.
     """
 
     def __init__(self, lanes: int, since: float, *, children: bool) -> None:
         self.lanes = lanes
         self.since = since
         self.items = 0
+        self.seen = 0
+        self.busy_seconds = 0.0
         self._children = children
         self._tracks: dict[tuple[int, int], _Track] = {}
 
@@ -47,6 +51,8 @@ class Gauge:
         """Take in an event of which `good` executions ended well. Each lane's first execution only starts its clock."""
         if done.started < self.since or (done.worker > 0) is not self._children or not done.values:
             return
+        self.seen += len(done.values)
+        self.busy_seconds += done.seconds if done.cpu_seconds is None else done.cpu_seconds
         lane = (done.worker, done.lane)
         ended = done.started + done.seconds
         if done.clocks:
@@ -71,6 +77,11 @@ class Gauge:
     def complete(self) -> bool:
         """Every lane has been heard of."""
         return len(self._tracks) >= self.lanes
+
+    @property
+    def size(self) -> float | None:
+        """CPU seconds of one item, by which windows with unlike items are told; None where nothing was seen."""
+        return self.busy_seconds / self.seen if self.seen else None
 
     @property
     def rate(self) -> float | None:

@@ -32,6 +32,8 @@ _LONGEST_PROBE_SECONDS = 0.2
 _KNOCK_AFTER_SECONDS = 0.001
 _MOST_SPANS = 4096
 _ENOUGH = 64
+_ENDLESS = 1 << 40
+_CLEAR_WIDTH = 0.35
 _LOOK_SECONDS = 0.005
 _WARM_SECONDS = 15.0
 _FULL = 0.75  # Share of one core that lanes of one process use: more lanes would only fight for the GIL.
@@ -130,11 +132,18 @@ class _Seen:
         if len(self.spans) < _MOST_SPANS:
             self.spans.append((done.started, done.started + done.seconds))
 
-
     @property
     def may_wait(self) -> bool:
         """By the cheap clocks alone these items might wait, which is worth a look at once."""
         return not self.cpu_known or (self.cpu < 0.25 * self.seconds and self.seconds > 0.0004 * self.items)
+
+
+def _is_clear(demands: Demands) -> bool:
+    """Say whether more knocks would hardly change the picture."""
+    if kind_of(demands) == "unknown":
+        return False
+    held = demands.held
+    return held is None or held.high - held.low < _CLEAR_WIDTH * demands.response.value or demands.items > _ENOUGH
 
 
 class Pilot:
@@ -147,16 +156,25 @@ class Pilot:
         coroutine: lanes are asyncio tasks.
         isolate: every worker is a child process.
         eager: lanes may grow from the start (the function waits, by what the user says or by what it is).
+        long: choose as for a run without end.
     """
 
     def __init__(
-        self, plan: Plan, ground: Ground, *, coroutine: bool = False, isolate: bool = False, eager: bool = False
+        self,
+        plan: Plan,
+        ground: Ground,
+        *,
+        coroutine: bool = False,
+        isolate: bool = False,
+        eager: bool = False,
+        long: bool = False,
     ) -> None:
         self.plan = plan
         self.ground = ground
         self.shape = plan.shape
         self.stage = Stage.PROBE
         self._coroutine = coroutine
+        self._long = long
         self._isolate = isolate
         self._seen = _Seen()
         self._all = 0
@@ -189,7 +207,7 @@ class Pilot:
         if self._began is None:
             self._began = min(done.started, now)
             self._gauge = Gauge(self.shape.total, done.started, children=self.in_children)
-        if self.stage is Stage.PROBE or self._seen.items < _ENOUGH:
+        if self.stage is Stage.PROBE or self._in_first_shape or self._seen.items < _ENOUGH:
             self._seen.add(done, failed)
         if self._gauge is not None:
             self._gauge.add(done, good)
@@ -197,6 +215,11 @@ class Pilot:
             self._trial.add(done, good)
         if self._control is not None and self.stage is Stage.LANES:
             self._control.add(now, good, failed, done.seconds, turns=1)
+
+    @property
+    def _in_first_shape(self) -> bool:
+        """Rivals are being made ready, and what ran from the start runs on: more to learn from."""
+        return self.stage is Stage.TRIAL and self._trial is not None and self._trial.untouched
 
     @property
     def in_children(self) -> bool:
@@ -241,7 +264,7 @@ class Pilot:
         demands = self._estimate(facts)
         if self._waits_clearly(demands, facts):
             return self._spread(demands, facts)
-        undecided = kind_of(demands) == "unknown" and elapsed < _LONGEST_PROBE_SECONDS
+        undecided = elapsed < _LONGEST_PROBE_SECONDS and not _is_clear(demands)
         if elapsed < _SHORTEST_PROBE_SECONDS or undecided or self._all < self._look_again_at:
             return Move(self.shape, knock=knock)
         rivals = shortlist(demands, self.ground, self.shape, isolate=self._isolate)
@@ -317,6 +340,8 @@ class Pilot:
 
     def _left(self, facts: Facts) -> int:
         """Items that are still to come; of unknown length as many as have been seen."""
+        if self._long:
+            return _ENDLESS
         return facts.remaining if facts.remaining is not None else self._all
 
     def _repays(self, rival: Candidate, demands: Demands, facts: Facts) -> bool:
@@ -330,7 +355,8 @@ class Pilot:
         assert self._demands is not None
         self.stage = Stage.TRIAL
         base = Candidate(self.shape, math.inf, self.in_children)
-        self._trial = Trial(base, self._rate_now(self._demands), rivals)
+        size = self._gauge.size if self._gauge is not None else None
+        self._trial = Trial(base, self._rate_now(self._demands), rivals, size)
         self._warm_since = facts.now
         return self._try(facts)
 
@@ -351,7 +377,9 @@ class Pilot:
                 self._warm, self._warm_since = current.shape, facts.now
             elif facts.now - self._warm_since > _WARM_SECONDS:
                 self._refuse(f"none was ready after {_WARM_SECONDS:g} s")
-            return Move(self.shape, self._warm)
+            return Move(self.shape, self._warm, knock=facts.can_knock and trial.untouched)
+        if self._in_first_shape and self._control is None:
+            self._demands = self._estimate(facts)
         self.shape = current.shape
         trial.begin(facts.now)
         return Move(self.shape, self._warm)

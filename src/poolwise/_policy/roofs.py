@@ -145,12 +145,13 @@ def _cost(shape: Shape) -> tuple[int, int]:
 def _shapes(demands: Demands, ground: Ground) -> Iterator[Shape]:
     """Yield the shapes in question: threads alone, processes alone, and both, with the lanes that waiting asks for."""
     response = max(demands.response.value, 1e-9)
-    spare = 1 if demands.wait_share > 0.1 else 0
+    waits = demands.wait_share > 0.1
     seen = {Shape(1, 1)}
     for workers in (1, ground.most_workers):
         ceiling = min(_over(ground.cores, demands.cpu.value), _over(workers, _held(demands, ground)))
         needed = response * ceiling / workers  # Little's law: lanes = throughput x response
-        lanes = 1 if needed < 1.2 else math.ceil(min(needed, ground.most_lanes)) + spare
+        needed = min(needed, ground.most_lanes)
+        lanes = math.ceil(needed) + 1 if waits and needed > 1.1 else round(needed)
         for count in (1, lanes):
             count = max(1, min(count, ground.most_lanes, ground.most_total // workers))
             shape = Shape(workers, count)

@@ -16,6 +16,7 @@ _ITEMS_PER_LANE = 3
 _KEPT = 0.85  # A rival that keeps this share of what its roofs promise needs no further rivals.
 _BETTER = 1.10  # A rival that promises no more than this, times the best seen, is not tried.
 _CLOSE = 1.15  # Two that are nearer than this are measured once more each.
+_UNLIKE = 1.25  # So are two whose items differ in size by more than this: cost may drift along the input.
 _CHEAPER = 1.04  # A costlier shape must be better by this.
 
 
@@ -26,25 +27,34 @@ class Trial:
         base: the shape that runs now.
         base_rate: its throughput in items a second.
         rivals: what to try, in order.
+        base_size: CPU seconds of one of the items that it was seen with, or None.
 
     Attributes:
         rates: by shape, the throughput seen in each of its windows.
         current: the candidate that is measured, or to be measured next; None when all is done.
     """
 
-    def __init__(self, base: Candidate, base_rate: float, rivals: Sequence[Candidate]) -> None:
+    def __init__(
+        self, base: Candidate, base_rate: float, rivals: Sequence[Candidate], base_size: float | None = None
+    ) -> None:
         self._known = {base.shape: base, **{rival.shape: rival for rival in rivals}}
         self._base = base
         self._queue = deque(rivals)
         self._gauge: Gauge | None = None
         self._began = 0.0
         self.rates: dict[Shape, list[float]] = {base.shape: [base_rate]}
+        self._sizes: dict[Shape, float] = {} if base_size is None else {base.shape: base_size}
         self.current: Candidate | None = self._queue.popleft() if self._queue else None
 
     @property
     def measuring(self) -> bool:
         """A window is open."""
         return self._gauge is not None
+
+    @property
+    def untouched(self) -> bool:
+        """No rival has been measured yet."""
+        return not self.measuring and len(self.rates) == 1 and len(self.rates[self._base.shape]) == 1
 
     def begin(self, now: float) -> None:
         """The current candidate runs from `now` on: open its window."""
@@ -81,6 +91,8 @@ class Trial:
         if not (enough or late):
             return False
         self.rates.setdefault(current.shape, []).append(gauge.rate or 0.0)
+        if gauge.size is not None:
+            self._sizes.setdefault(current.shape, gauge.size)
         self._gauge = None
         self._advance()
         return True
@@ -91,7 +103,7 @@ class Trial:
         while self._queue:
             rival = self._queue.popleft()
             again = rival.shape in self.rates
-            if again or rival.predicted > max(_BETTER * reached, reached / _KEPT * 0.99):
+            if again or rival.predicted > max(_BETTER, 1 / _KEPT) * reached:
                 self.current = rival
                 return
         self.current = None
@@ -105,7 +117,10 @@ class Trial:
         if len(self.rates[one]) + len(self.rates[other]) >= 4:
             return False
         low, high = sorted((self.mean(one), self.mean(other)))
-        return high < _CLOSE * low
+        if high < _CLOSE * low:
+            return True
+        small, large = sorted((self._sizes.get(one, 0.0), self._sizes.get(other, 0.0)))
+        return large > _UNLIKE * small > 0
 
     def mean(self, shape: Shape) -> float:
         """Return the geometric mean of a shape's windows, in items a second."""

@@ -78,32 +78,43 @@ Shape = Annotated[
 Progress = Annotated[bool, typer.Option("--progress", help="Show a progress bar on stderr.")]
 
 
+Function = Annotated[str, typer.Argument(metavar="MODULE:FUNCTION", help="Such as math:sqrt or my_file.py:fetch.")]
+ItemsFile = Annotated[
+    str | None,
+    typer.Argument(metavar="ITEMS", show_default=False, help="A file with one item a line, or - for stdin."),
+]
+JsonLines = Annotated[bool, typer.Option("--jsonl", help="ITEMS holds JSON lines; the function gets the values.")]
+CsvFile = Annotated[str | None, typer.Option(metavar="FILE", help="Take the items from a CSV file (- for stdin).")]
+Column = Annotated[str | None, typer.Option(metavar="NAME", help="The column of --csv that holds them.")]
+Glob = Annotated[
+    str | None,
+    typer.Option(metavar="PATTERN", help="Take the paths of matching files, sorted; '**' crosses folders."),
+]
+Starred = Annotated[
+    bool, typer.Option("--starred", help="Spread JSON lists over positional, objects over keyword arguments.")
+]
+Timeout = Annotated[
+    float | None, typer.Option(metavar="SECONDS", help="Stop an item that runs longer (in a child process).")
+]
+Isolate = Annotated[
+    bool, typer.Option("--isolate", help="Only child processes, one item at a time in each: survives crashes.")
+]
+
+
 @app.command(
     name="run",
     epilog=EXIT_CODES,
     short_help="Call a function on every item; outcomes as JSON lines.",
 )
 def _run(
-    function: Annotated[str, typer.Argument(metavar="MODULE:FUNCTION", help="Such as math:sqrt or my_file.py:fetch.")],
-    items: Annotated[
-        str | None,
-        typer.Argument(metavar="ITEMS", show_default=False, help="A file with one item a line, or - for stdin."),
-    ] = None,
+    function: Function,
+    items: ItemsFile = None,
     *,
-    jsonl: Annotated[
-        bool, typer.Option("--jsonl", help="ITEMS holds JSON lines; the function gets the values.")
-    ] = False,
-    csv: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Take the items from a CSV file (- for stdin).")
-    ] = None,
-    column: Annotated[str | None, typer.Option(metavar="NAME", help="The column of --csv that holds them.")] = None,
-    glob: Annotated[
-        str | None,
-        typer.Option(metavar="PATTERN", help="Take the paths of matching files, sorted; '**' crosses folders."),
-    ] = None,
-    starred: Annotated[
-        bool, typer.Option("--starred", help="Spread JSON lists over positional, objects over keyword arguments.")
-    ] = False,
+    jsonl: JsonLines = False,
+    csv: CsvFile = None,
+    column: Column = None,
+    glob: Glob = None,
+    starred: Starred = False,
     output: Annotated[
         str,
         typer.Option("-o", "--output", metavar="FILE", show_default=False, help="Write outcomes here, not to stdout."),
@@ -111,12 +122,8 @@ def _run(
     shape: Shape = "auto",
     ordered: Annotated[bool, typer.Option("--ordered", help="Outcomes in input order, not as they complete.")] = False,
     retry: Annotated[int, typer.Option(min=0, metavar="N", help="Further attempts at an item that raises.")] = 0,
-    timeout: Annotated[
-        float | None, typer.Option(metavar="SECONDS", help="Stop an item that runs longer (in a child process).")
-    ] = None,
-    isolate: Annotated[
-        bool, typer.Option("--isolate", help="Only child processes, one item at a time in each: survives crashes.")
-    ] = False,
+    timeout: Timeout = None,
+    isolate: Isolate = False,
     per_second: Annotated[
         float | None, typer.Option("--per-second", metavar="N", help="Start at most N calls a second.")
     ] = None,
@@ -143,6 +150,37 @@ def _run(
     source = Source(items=items, csv=csv, glob=glob, jsonl=jsonl, column=column)
     command = RunCommand(function, source, output, starred=starred, progress=progress, options=options)
     return _guarded(lambda: run_command(command))
+
+
+@app.command(name="profile", epilog=EXIT_CODES, short_help="Run the first items; say what they cost, and what to do.")
+def _profile(
+    function: Function,
+    items: ItemsFile = None,
+    *,
+    jsonl: JsonLines = False,
+    csv: CsvFile = None,
+    column: Column = None,
+    glob: Glob = None,
+    starred: Starred = False,
+    seconds: Annotated[float, typer.Option(metavar="SECONDS", help="How long to run items.")] = 1.0,
+    hint: Annotated[str | None, typer.Option(metavar="io|cpu", help="What it is expected to be bound by.")] = None,
+    timeout: Timeout = None,
+    isolate: Isolate = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")] = False,
+) -> int:
+    """Run the first items of MODULE:FUNCTION, then say what binds it, which shape suits it, and why.
+
+    The items run for real, each once. What the function prints goes to stderr.
+    """
+    from poolwise.cli.profile import ProfileCommand, profile_command
+    from poolwise.cli.sources import Source
+
+    if not 0 < seconds < float("inf"):
+        raise CommandError(f"--seconds is {seconds:g}; it must be a finite number above 0")
+    source = Source(items=items, csv=csv, glob=glob, jsonl=jsonl, column=column)
+    options: dict[str, Any] = {"hint": hint, "timeout": timeout, "isolate": isolate}
+    command = ProfileCommand(function, source, seconds, as_json=as_json, starred=starred, options=options)
+    return _guarded(lambda: profile_command(command))
 
 
 def _limits(per_second: float) -> Any:

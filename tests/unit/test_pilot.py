@@ -1,0 +1,275 @@
+"""The pilot in a simulated world: work of known demands on a known machine, no time and no processes."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import pytest
+
+from poolwise import Limits, Shape
+from poolwise._core.model import Done
+from poolwise._policy.demands import Knock, kind_of
+from poolwise._policy.pilot import Facts, Move, Pilot, Stage
+from poolwise._policy.plan import Circumstances, choose, ground
+
+TRUE_KINDS = {
+    "python": "gil",
+    "hash": "cpu",
+    "sleep": "io",
+    "gil-sleep": "gil",
+    "fine": "mixed",
+    "parse-and-wait": "mixed",
+    "tiny": "tiny",
+}
+
+
+@dataclass
+class Work:
+    """Seconds of each resource that an item needs, and what the roofs do not know.
+
+    Attributes:
+        held: computing with the GIL held.
+        free: computing with the GIL released.
+        wait: neither.
+        held_idle: holding the GIL without computing.
+        thread_penalty: throughput of several lanes of a process, over what its roofs allow.
+        wire: to send and fetch.
+    """
+
+    held: float = 0.0
+    free: float = 0.0
+    wait: float = 0.0
+    held_idle: float = 0.0
+    thread_penalty: float = 1.0
+    wire: float = 2e-6
+
+    @property
+    def response(self) -> float:
+        return self.held + self.free + self.wait + self.held_idle
+
+    def rate(self, shape: Shape, cores: float) -> float:
+        """Items a second of a shape."""
+        lanes = shape.total / self.response
+        gil = shape.workers / max(self.held + self.held_idle, 1e-12)
+        cpu = cores / max(self.held + self.free, 1e-12)
+        bound = min(lanes, gil, cpu)
+        if shape.lanes > 1:
+            bound *= self.thread_penalty
+        return min(bound, 1 / self.wire) if shape.workers > 1 else bound
+
+
+WORKS = {
+    "python": Work(held=0.004),
+    "hash": Work(free=0.004),
+    "sleep": Work(held=0.00002, wait=0.005),
+    "gil-sleep": Work(held_idle=0.004),
+    "fine": Work(held=0.001, free=0.001, thread_penalty=0.6),
+    "parse-and-wait": Work(held=0.006, wait=0.004),
+    "tiny": Work(held=1e-7),
+    "hidden-lock": Work(free=0.004, thread_penalty=0.45),
+    "big-values": Work(free=0.002, wire=0.004),
+}
+
+
+@dataclass
+class World:
+    """Runs items of one kind under a pilot."""
+
+    work: Work
+    items: int
+    cores: float = 2.0
+    known: bool = True
+    refusal: str | None = None
+    options: dict[str, object] = field(default_factory=lambda: {"limits": Limits()})
+
+    def __post_init__(self) -> None:
+        given = Circumstances("auto", self.cores, total=self.items if self.known else None, **self.options)  # type: ignore[arg-type]
+        plan = choose(given)
+        eager = given.hint == "io"
+        self.pilot = Pilot(plan, ground(given), isolate=plan.isolate, eager=eager)
+        self.now = 100.0
+        self.done = 0
+        self.cpu = 0.0
+        self.warm_since: float | None = None
+        self.asked = False
+        self.shapes: list[Shape] = [plan.shape]
+        self.knocks: list[Knock] = []
+        self.random = random.Random(7)
+
+    def run(self) -> Pilot:
+        """Run everything; returns the pilot at the end."""
+        shape = self.pilot.shape
+        batch = 0
+        while self.done < self.items:
+            rate = self.work.rate(shape, self.cores)
+            count = min(self.items - self.done, max(shape.total, round(rate * 0.004)))
+            each = max(1, count // shape.total)
+            started = self.now
+            seconds = each * shape.total / rate
+            for lane in range(min(count, shape.total)):
+                children = shape.workers > 1 or self.pilot.plan.isolate
+                worker, number = (lane // shape.lanes + 1, lane % shape.lanes) if children else (0, lane)
+                cpu = each * (self.work.held + self.work.free)
+                clocks = [(started + seconds * n / each, seconds / each, cpu / each) for n in range(each)]
+                self.pilot.observe(
+                    Done(batch, 0, [None] * each, {}, worker, number, started, seconds, cpu, clocks),
+                    0,
+                    started + seconds,
+                )
+                self.done += each
+                self.cpu += 0.0 if children else cpu
+            self._knock(shape, started, seconds)
+            self.now = started + seconds
+            shape = self._move(shape)
+        return self.pilot
+
+    def _knock(self, shape: Shape, started: float, seconds: float) -> None:
+        share = min(1.0, self.work.rate(shape, self.cores) / shape.workers * (self.work.held + self.work.held_idle))
+        for _ in range(max(1, int(seconds / 0.002))):
+            held = self.random.random() < share
+            at = started + self.random.random() * seconds
+            self.knocks.append(Knock(at, 0.001, 0.0, held))  # Waits of no length: the count alone tells.
+
+    def _move(self, shape: Shape) -> Shape:
+        move = self.pilot.advance(self._facts())
+        if move.ask_wire:
+            self.asked = True
+            move = self.pilot.advance(self._facts())
+        assert isinstance(move, Move)
+        if move.warm is not None and self.warm_since is None:
+            self.warm_since = self.now
+        if move.shape != shape:
+            self.shapes.append(move.shape)
+        return move.shape
+
+    def _facts(self) -> Facts:
+        def heard() -> Sequence[Knock]:
+            return self.knocks[-2000:]
+
+        return Facts(
+            now=self.now,
+            remaining=self.items - self.done if self.known else None,
+            cpu_seconds=self.cpu,
+            children_seconds=0.0,
+            knocks=heard,
+            ready=self.warm_since is not None and self.now - self.warm_since > 0.1,
+            wire=self.work.wire if self.asked and self.refusal is None else None,
+            refusal=self.refusal if self.asked else None,
+            bytes=100.0,
+            starved=False,
+        )
+
+
+def _items(name: str, cores: float = 2.0, seconds: float = 4.0) -> int:
+    """As many items as take that long on processes or threads for each core."""
+    work = WORKS[name]
+    best = max(work.rate(shape, cores) for shape in (Shape(1, 64), Shape(int(cores), 1), Shape(1, int(cores))))
+    return int(seconds * best)
+
+
+@pytest.mark.parametrize(("name", "kind"), TRUE_KINDS.items())
+def test_kinds(name: str, kind: str) -> None:
+    """Each work is named rightly."""
+    pilot = World(WORKS[name], min(_items(name), 200_000)).run()
+    demands = pilot.plan.demands
+    assert (pilot.plan.kind if demands is None else kind_of(demands)) in (kind, "unknown" if name == "tiny" else kind)
+
+
+@pytest.mark.parametrize(
+    ("name", "shapes"),
+    [
+        ("python", {Shape(2, 1)}),
+        ("hash", {Shape(1, 2)}),
+        ("gil-sleep", {Shape(2, 1)}),
+        ("fine", {Shape(2, 1)}),
+        ("hidden-lock", {Shape(2, 1)}),
+        ("big-values", {Shape(1, 2)}),
+        ("tiny", {Shape(1, 1)}),
+    ],
+)
+def test_shapes(name: str, shapes: set[Shape]) -> None:
+    """The best shape is found, also where the roofs promise more than threads keep."""
+    pilot = World(WORKS[name], min(_items(name), 400_000)).run()
+    assert pilot.shape in shapes
+
+
+def test_waiting_work_grows_lanes() -> None:
+    """Waiting work gets many lanes, and never fewer because there is less to wait for."""
+    world = World(WORKS["sleep"], _items("sleep"))
+    pilot = world.run()
+    assert pilot.stage is Stage.LANES
+    assert pilot.shape.total >= 32
+    assert world.shapes[1] == Shape(1, 16)
+
+
+def test_few_waiting_items_get_a_lane_each() -> None:
+    """After one item that waits, a lane for each that is left."""
+    world = World(Work(wait=0.05), 15)
+    world.run()
+    assert world.shapes[1].total >= 14
+
+
+def test_hint_io_starts_with_a_lane_each() -> None:
+    """With hint="io" there is no first round on one lane."""
+    world = World(Work(wait=0.05), 15, options={"limits": Limits(), "hint": "io"})
+    assert world.pilot.shape == Shape(1, 15)
+
+
+@pytest.mark.parametrize("name", ["python", "hash", "sleep", "parse-and-wait"])
+def test_short_runs_stay(name: str) -> None:
+    """What is over before a change would repay itself stays where it is; threads repay themselves at once."""
+    work = WORKS[name]
+    world = World(work, max(3, int(0.05 / work.response)), options={"limits": Limits()})
+    world.run()
+    assert all(shape.workers == 1 for shape in world.shapes)
+    assert world.shapes == [Shape(1, 1)] or name in ("sleep", "hash")
+
+
+def test_unknown_length_waits_longer() -> None:
+    """Without a length, as many items are assumed to remain as were seen; in the end it switches all the same."""
+    known = World(WORKS["python"], 2000, options={"limits": Limits()})
+    unknown = World(WORKS["python"], 2000, known=False, options={"limits": Limits()})
+    assert known.run().shape == unknown.run().shape == Shape(2, 1)
+
+
+def test_refusal_keeps_threads() -> None:
+    """What cannot be sent to a child process stays in this one, and the reasons say so."""
+    world = World(WORKS["python"], 1500, refusal="it captures a lock", options={"limits": Limits()})
+    pilot = world.run()
+    assert pilot.shape.workers == 1
+    assert any("lock" in reason for reason in pilot.plan.reasons)
+
+
+@pytest.mark.parametrize(
+    ("limits", "check"),
+    [
+        (Limits(workers=1), lambda shape: shape.workers == 1),
+        (Limits(lanes=1), lambda shape: shape.lanes == 1),
+        (Limits(in_flight=3), lambda shape: shape.total <= 3),
+        (Limits(lanes=4), lambda shape: shape.lanes <= 4),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("name", ["python", "hash", "sleep", "parse-and-wait"])
+def test_limits_are_never_crossed(name: str, limits: Limits, check: object) -> None:
+    """No shape on the way crosses a limit."""
+    world = World(WORKS[name], _items(name), options={"limits": limits})
+    world.run()
+    assert all(check(shape) for shape in world.shapes)  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("cores", [1.0, 2.0, 4.0, 16.0])
+def test_cores_bound_workers(cores: float) -> None:
+    """As many workers as cores for what holds the GIL; one core is left alone."""
+    world = World(WORKS["python"], int(4 * cores / 0.004), cores=cores, options={"limits": Limits()})
+    assert world.run().shape == Shape(int(cores), 1)
+
+
+def test_isolate_never_leaves_children() -> None:
+    """With isolate every shape is of workers with one lane, and waiting work may have more of them than cores."""
+    world = World(WORKS["sleep"], 4000, options={"limits": Limits(), "isolate": True})
+    pilot = world.run()
+    assert all(shape.lanes == 1 for shape in world.shapes)
+    assert pilot.shape.workers > 2
