@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 import operator
+import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from poolwise._runtime.progress import Progress
 
 
+_CORES_SECONDS = 1.0
 _MUCH_BYTES = 1 << 30  # Copies of this process that hold less than this together fit everywhere.
 _WRITE_SECONDS_PER_BYTE = 0.1e-9  # Into shared memory, beside the copy out of it.
 
@@ -104,7 +107,7 @@ def prepare(
 
 def _circumstances(fn: Callable[..., Any], options: Choices, limits: Limits, total: int | None) -> Circumstances:
     worker = sys.modules.get("poolwise._runtime.worker")
-    cores = host.usable_cores()
+    cores = _usable_cores()
     resident = host.resident_bytes() if options.shape == "auto" else 0
     return Circumstances(
         options.shape,
@@ -121,6 +124,20 @@ def _circumstances(fn: Callable[..., Any], options: Choices, limits: Limits, tot
         resident_bytes=resident,
         available_bytes=host.available_memory_bytes() if resident * cores > _MUCH_BYTES else None,
     )
+
+
+_cores_read: tuple[float, str | None, float] = (-math.inf, None, 0.0)
+
+
+def _usable_cores() -> float:
+    """Return the usable cores, read anew every second: the files that tell them cost half a millisecond."""
+    global _cores_read
+    now, wanted = time.monotonic(), os.environ.get(host.CORES_VARIABLE)
+    read, variable, cores = _cores_read
+    if now - read > _CORES_SECONDS or variable != wanted:
+        cores = host.usable_cores()
+        _cores_read = (now, wanted, cores)
+    return cores
 
 
 def _plan(fn: Callable[..., Any], options: Choices, given: Circumstances) -> tuple[Plan, Circumstances]:

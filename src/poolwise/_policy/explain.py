@@ -27,6 +27,7 @@ _BINDS = {
     "lanes": "the number of lanes",
     "wire": "the calling process, which sends and fetches",
     "limit": "limits.per_second",
+    "outside": "something outside (a server, a disk, a lock)",
 }
 
 
@@ -114,6 +115,8 @@ def _help(plan: Plan) -> Iterator[str]:
         yield "more cores; no shape of these can do more"
     elif binding == "wire":
         yield "smaller items and values: paths instead of contents, or results that stay where they are made"
+    elif binding == "outside":
+        yield "nothing here: what the items wait for does no more at a time"
     elif binding == "limit":
         yield "a higher limits.per_second"
     if demands.native > 0.3 * demands.response.value:

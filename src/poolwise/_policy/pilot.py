@@ -22,7 +22,7 @@ from poolwise._policy.control import LaneController
 from poolwise._policy.demands import Demands, Estimate, Kind, Knock, held_share, kind_of, mean_estimate
 from poolwise._policy.gauge import Gauge
 from poolwise._policy.plan import FEW_ITEMS, FIRST_LANES, Plan
-from poolwise._policy.roofs import Candidate, Ground, roofs, shortlist
+from poolwise._policy.roofs import Candidate, Ground, Roof, roofs, shortlist
 from poolwise._policy.trial import Trial
 
 _CHILDREN_SECONDS = 0.12  # From the wish for child processes to their first result (benchmarks/overhead.py, cold).
@@ -419,7 +419,10 @@ class Pilot:
         shape = self._shape_of(lanes, workers)
         if shape.total <= 1:
             return self._hold(["the limits leave one lane"])
-        return self._to_lanes(shape, facts, ["its items wait, so many lanes"])
+        known = None
+        if remaining is None or remaining > FEW_ITEMS:
+            known = (self.shape.total, self._serial, demands.response.value)
+        return self._to_lanes(shape, facts, ["its items wait, so many lanes"], known)
 
     def _most_lanes(self, workers: int) -> int:
         if self._lane_is_worker:
@@ -435,14 +438,17 @@ class Pilot:
     def _lane_is_worker(self) -> bool:
         return self._isolate and self.ground.most_lanes == 1
 
-    def _enter_lanes(self, shape: Shape) -> None:
+    def _enter_lanes(self, shape: Shape, known: tuple[int, float, float] | None = None) -> None:
         self.stage = Stage.LANES
         self.shape = shape
         fewest = 1 if self._lane_is_worker else shape.workers
-        self._control = LaneController(shape.total, most=self._most_lanes(shape.workers), fewest=fewest)
+        most = self._most_lanes(shape.workers)
+        self._control = LaneController(shape.total, most=most, fewest=fewest, known=known)
 
-    def _to_lanes(self, shape: Shape, facts: Facts, reasons: Sequence[str]) -> Move:
-        self._enter_lanes(shape)
+    def _to_lanes(
+        self, shape: Shape, facts: Facts, reasons: Sequence[str], known: tuple[int, float, float] | None = None
+    ) -> Move:
+        self._enter_lanes(shape, known)
         self._mark = None
         self._steady = (facts.now, self._all)
         self._publish(shape, reasons)
@@ -522,9 +528,16 @@ class Pilot:
 
     def current_plan(self, now: float) -> Plan:
         """Return the plan as it stands, with what the steady run has shown."""
-        observed = self.plan.observed
+        plan, observed = self.plan, self.plan.observed
         if self._steady is not None:
             since, items = self._steady
             if now - since > 0.1 and self._all - items > 2 * self.shape.total:
                 observed = (self._all - items) / (now - since)
-        return replace(self.plan, shape=self.shape, observed=observed)
+        if self.shape != plan.shape and self._demands is not None:
+            found = roofs(self._demands, self.shape, self.ground, children=self.in_children)
+            plan = replace(plan, roofs=tuple(found), predicted=found[0].per_second)
+        knee = self._control.knee if self._control is not None and self.stage is Stage.LANES else None
+        if knee is not None and observed is not None and plan.roofs:
+            outside = Roof("outside", observed, f"seen: more than {knee} lanes did not pay")
+            plan = replace(plan, roofs=tuple(sorted((*plan.roofs, outside), key=lambda roof: roof.per_second)))
+        return replace(plan, shape=self.shape, observed=observed)

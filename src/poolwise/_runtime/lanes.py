@@ -11,6 +11,7 @@ Both are atomic, so an item is either started or given back, and no lock is take
 
 from __future__ import annotations
 
+import _thread
 import contextvars
 import os
 import threading
@@ -178,7 +179,7 @@ class LaneGroup:
         self.queue: SimpleQueue[Batch | None] = SimpleQueue()
         self.count = 0
         self._numbers = 0
-        self._ticker: threading.Thread | None = None
+        self._ticking = False
         self._ticks = threading.Event()
         self._closed = False
         self._pid = os.getpid()
@@ -395,9 +396,9 @@ class LaneGroup:
 
     def tick_while_busy(self) -> None:
         """Have the ticker run."""
-        if self._ticker is None:
-            self._ticker = threading.Thread(target=self._tick_on, name="poolwise-ticker", daemon=True)
-            self._ticker.start()
+        if not self._ticking:
+            self._ticking = True
+            start_unattended(self._tick_on)
         self._ticks.set()
 
     def _tick_on(self) -> None:
@@ -425,6 +426,11 @@ class LaneGroup:
                 run.queue.clear()
         for _ in self.lanes:
             self.queue.put(None)
+
+
+def start_unattended(target: Callable[[], object]) -> None:
+    """Start a daemon thread without waiting until it runs, as `Thread.start` does: that costs a short run dearly."""
+    _thread.start_new_thread(target, ())
 
 
 def join_briefly(threads: Sequence[threading.Thread], seconds: float) -> None:

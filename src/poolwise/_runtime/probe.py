@@ -9,11 +9,13 @@ from __future__ import annotations
 import os
 import random
 import sys
-import threading
 import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+
+from poolwise._runtime.lanes import start_unattended
 
 MEAN_SLEEP_SECONDS = 0.001
 _MOST_KNOCKS = 4096
@@ -61,32 +63,26 @@ class Probe:
     Attributes:
         knocks: (asked, slept, waited, held) of the latest knocks: clock reading when the thread woke, seconds asleep,
             seconds until it had the GIL, and whether somebody held it.
+        on: whether it knocks now.
     """
 
     def __init__(self) -> None:
         self.knocks: deque[tuple[float, float, float, bool]] = deque(maxlen=_MOST_KNOCKS)
-        self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
+        self.on = False
+        self._stop = [False]  # A list for each thread, so that an old one never takes up knocking again.
         self._cpu = 0.0
-
-    @property
-    def on(self) -> bool:
-        """Whether it knocks now."""
-        return self._thread is not None
 
     def start(self) -> None:
         """Begin to knock."""
-        if self._thread is None and has_gil():
-            self._stop = threading.Event()
-            self._thread = threading.Thread(
-                target=self._knock, args=(self._stop,), name="poolwise-knocker", daemon=True
-            )
-            self._thread.start()
+        if not self.on and has_gil():
+            self.on = True
+            self._stop = [False]
+            start_unattended(partial(self._knock, self._stop))
 
     def stop(self) -> None:
         """Knock no more; the thread ends at its next knock."""
-        self._stop.set()
-        self._thread = None
+        self._stop[0] = True
+        self.on = False
 
     def clocks(self) -> Clocks:
         """Read the clocks."""
@@ -98,13 +94,13 @@ class Probe:
             self._cpu,
         )
 
-    def _knock(self, stop: threading.Event) -> None:
+    def _knock(self, stop: list[bool]) -> None:
         clock, sleep, cpu_clock = time.perf_counter, time.sleep, time.thread_time
         draw = random.Random().expovariate
         switches = _switch_counter()
         idle = _CALIBRATION_SECONDS
         base = self._cpu
-        while not stop.is_set():
+        while not stop[0]:
             wanted = draw(1 / MEAN_SLEEP_SECONDS)
             before = switches() if switches is not None else 0
             started = clock()
