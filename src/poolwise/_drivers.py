@@ -453,6 +453,8 @@ class _Iteration(chain[R]):
             busy_seconds=engine.meter.busy_seconds,
             cpu_seconds=engine.meter.cpu_seconds,
             failures=dict(engine.failures),
+            probe_seconds=engine.helm.probe_seconds,
+            held=engine.helm.held,
         )
 
 
@@ -476,11 +478,13 @@ class Run(_Iteration[Outcome[R]], Generic[R]):
 
 
 def profile_of(run: Run[Any], seconds: float) -> Profile:
-    """Take outcomes for about `seconds`, finish what was taken, and return the profile."""
+    """Take outcomes for about `seconds` (up to twice that while shapes are being compared), and return the profile."""
     begun = time.perf_counter()
     with run:
         for _ in run:
-            if time.perf_counter() - begun > seconds:
+            elapsed = time.perf_counter() - begun
+            if elapsed > 2 * seconds or (elapsed > seconds and not run._stream.engine.helm.deciding):
                 run.drain()
     report = run.report()
-    return Profile(run.plan, report.done + report.failed, report.failed, report.seconds, report.failures)
+    items = report.done + report.failed
+    return Profile(run.plan, items, report.failed, report.seconds, report.failures, report.probe_seconds)

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from poolwise._core.clock import Clock
 from poolwise._core.errors import BackendError
 from poolwise._core.model import Done, Shape
-from poolwise._policy.demands import Knock
+from poolwise._policy.demands import Estimate, Knock, held_share
 from poolwise._policy.meter import Meter
 from poolwise._policy.pilot import Facts, Pilot, Stage
 from poolwise._policy.plan import Plan
@@ -19,6 +19,7 @@ from poolwise._runtime.probe import Probe, has_gil
 from poolwise.backends import Backend
 
 _RESTLESS_SECONDS = 0.01
+_REST_SECONDS = 0.95  # Between two bursts of knocks once the shape is decided: a twentieth of what the probe costs.
 _SAMPLE = 16
 
 Scout = Callable[[Sequence[Any], Sequence[Any]], tuple[float, str | None]]
@@ -38,6 +39,10 @@ class Helm(Protocol):
     def before_wait(self) -> None:
         """The backend is about to be waited for, which may execute items."""
 
+    @property
+    def deciding(self) -> bool:
+        """Whether shapes are being compared."""
+
     def observe(self, done: Done, items: Sequence[Any], failed: int) -> None:
         """Take in an event, with the items that were executed."""
 
@@ -48,6 +53,14 @@ class Helm(Protocol):
     def patience(self) -> float:
         """Seconds after which `steer` wants to be called, whatever happens."""
 
+    @property
+    def probe_seconds(self) -> float:
+        """CPU seconds that measuring has used."""
+
+    @property
+    def held(self) -> Estimate | None:
+        """The share of time that the GIL of this process was held since the shape was decided, where that is known."""
+
     def close(self) -> None:
         """The run is over."""
 
@@ -56,6 +69,9 @@ class FixedHelm:
     """The shape that was asked for; with a memory limit, only as many workers as fit."""
 
     patience = float("inf")
+    probe_seconds = 0.0
+    held = None
+    deciding = False
 
     def __init__(self, plan: Plan, backend: Backend, meter: Meter, memory_bytes: int | None) -> None:
         self.plan = plan
@@ -111,6 +127,7 @@ class PilotHelm:
         self._ready = False
         self._wire: float | None = None
         self._refusal: str | None = None
+        self._settled_at: float | None = None
         self._samples: tuple[Sequence[Any], Sequence[Any]] = ((), ())
 
     @property
@@ -120,6 +137,10 @@ class PilotHelm:
     @property
     def patience(self) -> float:
         return _RESTLESS_SECONDS if self.pilot.restless else float("inf")
+
+    @property
+    def deciding(self) -> bool:
+        return self.pilot.deciding
 
     def start(self) -> Shape:
         if not self.pilot.in_children and has_gil():
@@ -146,6 +167,19 @@ class PilotHelm:
     def steer(self, shape: Shape, remaining: int | None, *, starved: bool) -> Shape:
         if self.pilot.stage is Stage.HOLD:
             return shape
+        shape = self._follow(shape, remaining, starved)
+        if self.pilot.stage in (Stage.HOLD, Stage.LANES) and self._settled_at is None:
+            self._settle()
+        return shape
+
+    def _settle(self) -> None:
+        """The shape is decided, as far as it ever is: from now on knock a little now and then."""
+        self._probe.stop()
+        self._settled_at = self._clock.now()
+        if not self.pilot.in_children:
+            self._probe.start(_REST_SECONDS)
+
+    def _follow(self, shape: Shape, remaining: int | None, starved: bool) -> Shape:
         before, self._last = self._last, self._read()
         self._cpu += self._last[0] - before[0]
         self._children += self._last[1] - before[1]
@@ -154,7 +188,7 @@ class PilotHelm:
         if move.ask_wire:
             self._ask_wire()
             move = self.pilot.advance(self._facts(remaining, starved))
-        if move.knock is not self._probe.on:
+        if move.knock is not self._probe.on and self._settled_at is None:
             (self._probe.start if move.knock else self._probe.stop)()
         if move.warm != self._warm:
             self._warm, self._ready = move.warm, False
@@ -195,6 +229,16 @@ class PilotHelm:
             starved=starved,
             can_knock=has_gil(),
         )
+
+    @property
+    def probe_seconds(self) -> float:
+        return self._probe.clocks().probe_cpu
+
+    @property
+    def held(self) -> Estimate | None:
+        if self._settled_at is None or self.pilot.in_children:
+            return None
+        return held_share(self._heard(), [(self._settled_at, self._clock.now())])
 
     def _heard(self) -> Sequence[Knock]:
         return [Knock(*knock) for knock in tuple(self._probe.knocks)]

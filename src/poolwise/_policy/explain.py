@@ -28,6 +28,7 @@ _BINDS = {
     "wire": "the calling process, which sends and fetches",
     "limit": "limits.per_second",
     "outside": "something outside (a server, a disk, a lock)",
+    "process": "this process, which is used up",
 }
 
 
@@ -115,6 +116,8 @@ def _help(plan: Plan) -> Iterator[str]:
         yield "more cores; no shape of these can do more"
     elif binding == "wire":
         yield "smaller items and values: paths instead of contents, or results that stay where they are made"
+    elif binding == "process":
+        yield "less work in Python for each item; this process has no more CPU to give"
     elif binding == "outside":
         yield "nothing here: what the items wait for does no more at a time"
     elif binding == "limit":
@@ -144,8 +147,9 @@ def _doubts(plan: Plan) -> Iterator[str]:
     if spread > demands.response.value and demands.items > 4:
         low, high = duration(demands.response.low), duration(demands.response.high)
         yield f"items differ much: the mean is between {low} and {high}"
-    if plan.observed is not None and plan.predicted is not None and plan.observed < _GAP * plan.predicted:
-        yield f"{plan.observed / plan.predicted:.0%} of the lowest roof was seen; {_gap(plan, demands)}"
+    lowest = plan.roofs[0].per_second if plan.roofs else 0.0
+    if plan.observed is not None and plan.observed < _GAP * lowest:
+        yield f"{plan.observed / lowest:.0%} of the lowest roof was seen; {_gap(plan, demands)}"
 
 
 def _gap(plan: Plan, demands: Demands) -> str:

@@ -32,6 +32,7 @@ _LONGEST_PROBE_SECONDS = 0.2
 _KNOCK_AFTER_SECONDS = 0.001
 _MOST_SPANS = 4096
 _ENOUGH = 64
+_FEW = 8
 _ENDLESS = 1 << 40
 _CLEAR_WIDTH = 0.35
 _LOOK_SECONDS = 0.005
@@ -177,6 +178,8 @@ class Pilot:
         self._long = long
         self._isolate = isolate
         self._seen = _Seen()
+        self._later = _Seen()  # With many lanes, where waiting work is concerned.
+        self._used = 0.0  # Cores that this process used when last looked at.
         self._all = 0
         self._began: float | None = None
         self._gauge: Gauge | None = None
@@ -193,6 +196,7 @@ class Pilot:
         self._look_again_at = 1
         self._look_at = 0.0
         self._steady: tuple[float, int] | None = None
+        self._decided_after: int | None = None
         self._serial: float | None = None
         self._rates: dict[str, float] = {}
         if eager:
@@ -209,6 +213,8 @@ class Pilot:
             self._gauge = Gauge(self.shape.total, done.started, children=self.in_children)
         if self.stage is Stage.PROBE or self._in_first_shape or self._seen.items < _ENOUGH:
             self._seen.add(done, failed)
+        elif self.stage is Stage.LANES and self._later.items < _ENOUGH:
+            self._later.add(done, failed)
         if self._gauge is not None:
             self._gauge.add(done, good)
         if self._trial is not None:
@@ -238,6 +244,11 @@ class Pilot:
         if self.stage is Stage.LANES:
             return self._steer(facts)
         return Move(self.shape)
+
+    @property
+    def deciding(self) -> bool:
+        """Shapes are being compared."""
+        return self.stage is Stage.TRIAL
 
     @property
     def restless(self) -> bool:
@@ -358,6 +369,8 @@ class Pilot:
         size = self._gauge.size if self._gauge is not None else None
         self._trial = Trial(base, self._rate_now(self._demands), rivals, size)
         self._warm_since = facts.now
+        names = ", ".join(str(rival.shape) for rival in rivals)
+        self._publish(self.shape, [f"not decided yet: to be compared with {names}"])
         return self._try(facts)
 
     def _try(self, facts: Facts) -> Move:
@@ -401,6 +414,7 @@ class Pilot:
 
     def _hold(self, reasons: Sequence[str]) -> Move:
         self.stage = Stage.HOLD
+        self._decided_after = self._all
         self._publish(self.shape, reasons)
         return Move(self.shape)
 
@@ -451,7 +465,9 @@ class Pilot:
         self._enter_lanes(shape, known)
         self._mark = None
         self._steady = (facts.now, self._all)
-        self._publish(shape, reasons)
+        self._decided_after = self._all
+        self._reasons.extend(reasons)
+        self._publish(shape, ())
         return Move(self.shape)
 
     def _steer(self, facts: Facts) -> Move:
@@ -459,6 +475,9 @@ class Pilot:
         assert control is not None
         if self._demands is None and self._seen.items > 0:
             self._demands = self._estimate(facts)
+            self._publish(self.shape, ())
+        elif self._demands is not None and self._demands.items < _FEW and self._later.items >= 2 * _FEW:
+            self._demands = self._reconsidered(self._demands)
             self._publish(self.shape, ())
         if facts.starved:
             control.restart(facts.now)
@@ -469,6 +488,21 @@ class Pilot:
                 self._mark = None
                 return Move(shape)
         return self._escalate(control, facts)
+
+    def _reconsidered(self, demands: Demands) -> Demands:
+        """The first item may have connected, or imported; with many lanes later ones may have stood in line."""
+        later = self._later
+        response = mean_estimate(later.items, later.seconds, later.squares)
+        if response.value > demands.response.value:
+            response = demands.response
+        cpu = later.cpu / later.items if later.cpu_known else demands.cpu.value
+        return replace(
+            demands,
+            response=response,
+            cpu=Estimate(cpu, cpu * 0.9, cpu * 1.1),
+            items=demands.items + later.items,
+            failed=demands.failed + later.failed,
+        )
 
     def _escalate(self, control: LaneController, facts: Facts) -> Move:
         """Where lanes of one process are used up, or held back by something inside it, try worker processes."""
@@ -484,6 +518,7 @@ class Pilot:
         full = used > _FULL
         stuck = control.settled and control.lanes <= 3 and used < _IDLE
         self._mark = (facts.now, facts.cpu_seconds, self._all)
+        self._used = used
         workers = self.ground.most_workers
         predicted = rate * min(workers, self.ground.cores / max(used, 1e-9))
         if not (full or stuck) or predicted < 1.15 * rate:
@@ -522,7 +557,7 @@ class Pilot:
             predicted=found[0].per_second if found else None,
             observed=self._rates.get(str(shape)),
             serial=self._serial,
-            decided_after=self._all,
+            decided_after=self._decided_after,
             tried=dict(self._rates),
         )
 
@@ -538,6 +573,7 @@ class Pilot:
             plan = replace(plan, roofs=tuple(found), predicted=found[0].per_second)
         knee = self._control.knee if self._control is not None and self.stage is Stage.LANES else None
         if knee is not None and observed is not None and plan.roofs:
-            outside = Roof("outside", observed, f"seen: more than {knee} lanes did not pay")
+            name = "process" if self._used > _FULL else "outside"
+            outside = Roof(name, observed, f"seen: more than {knee} lanes did not pay")
             plan = replace(plan, roofs=tuple(sorted((*plan.roofs, outside), key=lambda roof: roof.per_second)))
         return replace(plan, shape=self.shape, observed=observed)

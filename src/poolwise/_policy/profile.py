@@ -23,6 +23,7 @@ class Profile:
         failed: how many of them failed.
         seconds: wall seconds that took.
         failures: number of failed items by the class of their error.
+        probe_seconds: CPU seconds that measuring used.
     """
 
     plan: Plan
@@ -30,6 +31,7 @@ class Profile:
     failed: int
     seconds: float
     failures: Mapping[str, int]
+    probe_seconds: float = 0.0
 
     @property
     def kind(self) -> Kind:
@@ -68,7 +70,8 @@ class Profile:
 
     def explain(self) -> str:
         """Return it for a person: one sentence, the roofs, what would help, what is uncertain."""
-        ran = f"{self.items:,} item{'' if self.items == 1 else 's'} ran in {self.seconds:.2f} s, each once."
+        ran = f"{self.items:,} item{'' if self.items == 1 else 's'} ran in {self.seconds:.2f} s, each once; "
+        ran += f"measuring used {self.probe_seconds * 1e3:.1f} ms of CPU."
         if self.failed:
             classes = ", ".join(f"{count:,} {name}" for name, count in self.failures.items())
             ran += f" {self.failed:,} failed: {classes}."
@@ -96,6 +99,7 @@ class Profile:
             "failed": self.failed,
             "failures": dict(self.failures),
             "seconds": self.seconds,
+            "probe_seconds": self.probe_seconds,
         }
 
 

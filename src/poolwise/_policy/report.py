@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from poolwise._policy.demands import Estimate
 from poolwise._policy.plan import Plan
 
 
@@ -20,6 +21,8 @@ class Report:
         seconds: wall seconds since work started.
         busy_seconds, cpu_seconds: sums over all executions, of wall and CPU seconds.
         failures: number of failed items by the class of their error.
+        probe_seconds: CPU seconds that measuring used.
+        held: share of the time that the GIL of this process was held, once the shape was decided; None where not known.
     """
 
     plan: Plan
@@ -31,6 +34,8 @@ class Report:
     busy_seconds: float
     cpu_seconds: float
     failures: Mapping[str, int]
+    probe_seconds: float = 0.0
+    held: Estimate | None = None
 
     def __str__(self) -> str:
         items = self.done + self.failed
@@ -48,4 +53,9 @@ class Report:
             lines.append(
                 f"{lanes:.2f} lanes busy on average; the items used {self.cpu_seconds / self.seconds:.2f} cores"
             )
+        if self.held is not None:
+            lines.append(f"the GIL was held for {self.held.value:.0%} ({self.held.low:.0%} to {self.held.high:.0%})")
+        if self.probe_seconds > 0 and self.busy_seconds > 0:
+            share = self.probe_seconds / self.busy_seconds
+            lines.append(f"measuring used {self.probe_seconds * 1e3:.1f} ms of CPU, {share:.1%} of the items' time")
         return "\n".join(lines)

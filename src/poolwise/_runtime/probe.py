@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import random
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from functools import partial
 from poolwise._runtime.lanes import start_unattended
 
 MEAN_SLEEP_SECONDS = 0.001
+BURST_SECONDS = 0.05
 _MOST_KNOCKS = 4096
 _CALIBRATION_SECONDS = 60e-6  # Oversleep of a timer that nobody holds up, where context switches cannot be counted.
 
@@ -69,19 +71,19 @@ class Probe:
     def __init__(self) -> None:
         self.knocks: deque[tuple[float, float, float, bool]] = deque(maxlen=_MOST_KNOCKS)
         self.on = False
-        self._stop = [False]  # A list for each thread, so that an old one never takes up knocking again.
+        self._stop = threading.Event()
         self._cpu = 0.0
 
-    def start(self) -> None:
-        """Begin to knock."""
+    def start(self, rest_seconds: float = 0.0) -> None:
+        """Begin to knock; with `rest_seconds`, for `BURST_SECONDS` at a time, with such rests between."""
         if not self.on and has_gil():
             self.on = True
-            self._stop = [False]
-            start_unattended(partial(self._knock, self._stop))
+            self._stop = threading.Event()  # One for each thread, so that an old one never takes up knocking again.
+            start_unattended(partial(self._knock, self._stop, rest_seconds))
 
     def stop(self) -> None:
         """Knock no more; the thread ends at its next knock."""
-        self._stop[0] = True
+        self._stop.set()
         self.on = False
 
     def clocks(self) -> Clocks:
@@ -94,13 +96,17 @@ class Probe:
             self._cpu,
         )
 
-    def _knock(self, stop: list[bool]) -> None:
+    def _knock(self, stop: threading.Event, rest_seconds: float) -> None:
         clock, sleep, cpu_clock = time.perf_counter, time.sleep, time.thread_time
         draw = random.Random().expovariate
         switches = _switch_counter()
         idle = _CALIBRATION_SECONDS
         base = self._cpu
-        while not stop[0]:
+        burst_ends = clock() + BURST_SECONDS
+        while not stop.is_set():
+            if rest_seconds and clock() > burst_ends:
+                stop.wait(rest_seconds)
+                burst_ends = clock() + BURST_SECONDS
             wanted = draw(1 / MEAN_SLEEP_SECONDS)
             before = switches() if switches is not None else 0
             started = clock()
