@@ -1,4 +1,4 @@
-# make run | test | check | soak | bench | clean. Needs Python >= 3.11 and make; everything else comes into .venv.
+# make run | test | check | soak | bench | zoo | clean. Needs Python >= 3.11 and make; everything else comes into .venv.
 # Another interpreter: make PYTHON=python3.13 test
 
 PYTHON ?= python3
@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 READY := .venv/.ready
 PEERS := .venv/.ready-peers
 
-.PHONY: run test check soak bench clean
+.PHONY: run test check soak bench zoo clean
 .DELETE_ON_ERROR:
 
 # The main job on real photographs: serially, then on two shapes.
@@ -29,6 +29,10 @@ soak: $(READY)
 # Measured against other libraries; nothing else should run meanwhile.
 bench: $(PEERS)
 	@$(BIN)/python benchmarks/overhead.py
+
+# How well `auto` chooses, against the best fixed shape and against other libraries; an hour on an idle machine.
+zoo: $(PEERS)
+	@$(BIN)/python benchmarks/zoo.py --peers
 
 clean:
 	@rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

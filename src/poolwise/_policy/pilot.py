@@ -493,7 +493,7 @@ class Pilot:
         """The first item may have connected, or imported; with many lanes later ones may have stood in line."""
         later = self._later
         response = mean_estimate(later.items, later.seconds, later.squares)
-        if response.value > demands.response.value:
+        if response.value > 1.1 * demands.response.value:
             response = demands.response
         cpu = later.cpu / later.items if later.cpu_known else demands.cpu.value
         return replace(
