@@ -134,7 +134,7 @@ class _Speechless(Exception):
 
 @plain_in_children
 @pytest.mark.parametrize("loading", [False, True], ids=["pickled", "unpickled"])
-@pytest.mark.parametrize("error", [SystemExit, GeneratorExit, _Speechless])
+@pytest.mark.parametrize("error", [SystemExit, GeneratorExit, KeyboardInterrupt, _Speechless])
 def test_value_that_raises_when_it_travels(way: Way, error: type[BaseException], loading: bool) -> None:
     """An argument or a result whose pickling or unpickling raises anything at all fails alone."""
     values: list[Any] = list(range(6))
@@ -148,20 +148,6 @@ def test_value_that_raises_when_it_travels(way: Way, error: type[BaseException],
         assert [o.ok for o in outcomes] == [x != 3 for x in range(6)]
         assert type(outcomes[3].error) is poolwise.TaskFailed
         assert f"its {where} cannot {what}: {error.__name__}" in str(outcomes[3].error)
-
-
-@plain_in_children
-def test_keyboard_interrupt_while_a_worker_packs(way: Way) -> None:
-    """Ctrl-C never reaches a worker: there KeyboardInterrupt is like any other exception of an argument or result."""
-    item = _Hostile(KeyboardInterrupt, loading=True)
-    outcomes = list(way.run(items.same, [0, item, 2], ordered=True))
-    assert [o.ok for o in outcomes] == [True, False, True]
-    outcomes = list(
-        way.run(lambda x: _Hostile(KeyboardInterrupt, loading=False) if x == 1 else x, range(3), ordered=True)
-    )
-    assert [o.ok for o in outcomes] == [True, False, True]
-    with pytest.raises(KeyboardInterrupt):
-        list(way.run(items.same, [0, _Hostile(KeyboardInterrupt, loading=False), 2]))
 
 
 @plain_in_children

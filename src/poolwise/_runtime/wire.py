@@ -425,13 +425,18 @@ Column = tuple[bool, list[Any], list[int]]
 """(together, values or pickles, for each pickle the number of buffers before it)"""
 
 
+def is_interrupt(error: BaseException) -> bool:
+    """Say whether this may be the user's Ctrl-C, which only the main thread gets, and not a value's own doing."""
+    return isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread()
+
+
 def pack(values: list[Any], parcel: Parcel, *, in_worker: bool = False) -> tuple[Column, dict[int, str]]:
     """Pickle a column of values.
 
     Args:
         values: the column.
         parcel: takes what goes beside it.
-        in_worker: Ctrl-C does not come here: a KeyboardInterrupt is a value's own doing, like any other exception.
+        in_worker: no thread here gets Ctrl-C.
 
     Returns:
         The column, and for each position that could not be pickled a sentence that says why.
@@ -446,7 +451,7 @@ def pack(values: list[Any], parcel: Parcel, *, in_worker: bool = False) -> tuple
         try:
             blobs.append(dumps(value, parcel))
         except BaseException as error:
-            if isinstance(error, KeyboardInterrupt) and not in_worker:
+            if not in_worker and is_interrupt(error):
                 raise
             parcel.truncate(marks[-1])
             blobs.append(None)
@@ -466,7 +471,7 @@ def unpack(column: Column, unparcel: Unparcel, *, in_worker: bool = False) -> tu
         try:
             values.append(None if blob is None else loads(blob, unparcel))
         except BaseException as error:
-            if isinstance(error, KeyboardInterrupt) and not in_worker:
+            if not in_worker and is_interrupt(error):
                 raise
             values.append(None)
             refusals[position] = f"cannot be unpickled: {_one_line(error)}"

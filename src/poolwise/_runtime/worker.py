@@ -262,7 +262,7 @@ def unpack_failure(packed: tuple[Failure, bytes | None]) -> Failure:
     try:
         error = pickle.loads(blob)
     except BaseException as problem:
-        if isinstance(problem, KeyboardInterrupt):
+        if wire.is_interrupt(problem):
             raise
         return failure
     return replace(failure, error=error) if isinstance(error, BaseException) else failure
