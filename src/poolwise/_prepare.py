@@ -215,6 +215,8 @@ def _check(fn: Callable[..., Any], iterables: tuple[Iterable[Any], ...], options
         value = getattr(options, name)
         if value is not None and not callable(value):
             raise UsageError(f"{name} is {value!r}; it must be a function")
+        if name == "setup" and is_coroutine_function(value):
+            raise UsageError(f"setup is {value!r}, a coroutine function, which nothing would await; give a plain one")
     if options.timeout is not None:
         check_number("timeout", options.timeout)
     if options.total is not None:

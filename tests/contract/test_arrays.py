@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 import poolwise
+from poolwise._runtime import wire
 from zoo import items
 from zoo.marks import wait_until
 from zoo.ways import Way, in_children, ways
@@ -84,6 +86,57 @@ def test_results_own_their_memory(way: Way, kind: str, side: int) -> None:
     assert second.flags.owndata
     assert not np.shares_memory(first, second)
     first[...] = second[...]
+
+
+class Tagged(np.ndarray):
+    """A subclass that pickles as numpy has it."""
+
+
+def _memmap(n: int) -> Any:
+    with tempfile.TemporaryFile() as file:
+        array = np.memmap(file, dtype="f8", mode="w+", shape=(n,))
+    array[:] = np.arange(n)
+    return array
+
+
+SUBCLASSES = {
+    "memmap": _memmap,
+    "matrix": lambda n: np.arange(n, dtype="f8").reshape(2, -1).view(np.matrix),
+    "recarray": lambda n: np.rec.array([(x, x / 2) for x in range(n)], dtype=[("a", "i4"), ("b", "f8")]),
+    "own": lambda n: np.arange(n)[::2].view(Tagged),
+    "masked": lambda n: np.ma.array(np.arange(n), mask=np.arange(n) % 3 == 0, hard_mask=True, fill_value=7),
+    "masked-nowhere": lambda n: np.ma.array(np.arange(n)),
+    "masked-fields": lambda n: np.ma.array([(1, 2.0)] * n, mask=[(0, 1)] * n, dtype="i4,f8"),
+}
+
+
+@in_children
+@pytest.mark.parametrize("size", [10, 2000, 40_000])
+@pytest.mark.parametrize("kind", SUBCLASSES)
+def test_subclasses(way: Way, kind: str, size: int) -> None:
+    """Instances of array classes come back equal and of their class, writable, their memory an array's own."""
+    source = SUBCLASSES[kind](size)
+    writable, result = next(way.map(way.fn(items.writable_and_same), [source]))
+    assert (writable, type(result), result.dtype) == (True, type(source), source.dtype)
+    assert np.array_equal(np.asarray(result), np.asarray(source))
+    owner = result
+    while isinstance(owner.base, np.ndarray):
+        owner = owner.base
+    assert owner.flags.owndata
+    assert result.flags.writeable
+    if isinstance(source, np.ma.MaskedArray):
+        assert np.array_equal(result.mask, source.mask)
+        assert result.mask.flags.writeable == source.mask.flags.writeable
+        assert (result.hardmask, result.fill_value) == (source.hardmask, source.fill_value)
+
+
+@pytest.mark.parametrize("kind", SUBCLASSES)
+def test_large_subclasses_travel_beside_the_pickle(kind: str) -> None:
+    """Their memory, and that of a mask, is not in the pickle."""
+    parcel = wire.Parcel()
+    source = SUBCLASSES[kind](200_000)
+    assert len(wire.dumps(source, parcel)) < 2000
+    assert parcel.bytes >= source.nbytes
 
 
 @in_children

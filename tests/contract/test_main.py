@@ -239,3 +239,142 @@ def test_interpreter_flags(tmp_path: Path) -> None:
     arguments = ["-O", "-X", "utf8", "-B", str(script_file(tmp_path, text))]
     with Script(arguments, folder=tmp_path) as script:
         assert script.end() == (0, "1 1 1 False False\n", "")
+
+
+CLASSES = """
+import abc, dataclasses, enum, functools, typing
+import poolwise
+
+class Slotted:
+    __slots__ = ("x", "__private")
+    def __init__(self, x): self.x, self.__private = x, x
+    def __eq__(self, other): return (self.x, self.__private) == (other.x, other.__private)
+
+class Below(Slotted):
+    __slots__ = ("y",)
+
+class BelowWithDict(Slotted):
+    pass
+
+class Empty(abc.ABC):
+    __slots__ = ()
+    def __eq__(self, other): return type(self) is type(other)
+
+@dataclasses.dataclass(slots=True, frozen=True)
+class Point:
+    x: int
+    y: int = 2
+
+T = typing.TypeVar("T")
+
+class Box(typing.Generic[T]):
+    __slots__ = ("x",)
+    def __init__(self, x): self.x = x
+    def __eq__(self, other): return self.x == other.x
+
+class SlottedError(ValueError):
+    __slots__ = ("code",)
+    def __eq__(self, other): return self.args == other.args
+
+class Pair(typing.NamedTuple):
+    left: int
+
+class Size(enum.IntFlag):
+    BIG = 1
+
+class Lazy:
+    def __init__(self, x): self.x = x
+    def __eq__(self, other): return self.x == other.x
+    @functools.cached_property
+    def tenfold(self): return 10 * self.x
+    @functools.lru_cache(maxsize=None)
+    def plus(self, y): return self.x + y
+    __hash__ = object.__hash__
+
+MAKERS = [lambda cls=cls: cls(1) for cls in (Slotted, Below, BelowWithDict, Point, Box, SlottedError, Pair, Size, Lazy)]
+MAKERS.append(Empty)
+
+def same(value): return value
+
+def compute(lazy): return lazy.tenfold, lazy.plus(2)
+
+made = list(poolwise.map(lambda n: MAKERS[n](), range(len(MAKERS)), shape="2x1"))
+came_back = list(poolwise.map(same, made, shape="2x1"))
+for make, there, back in zip(MAKERS, made, came_back):
+    assert type(there) is type(back) is type(make()), (there, back)
+    assert there == back == make(), (there, back)
+assert list(poolwise.map(compute, [Lazy(3)], shape="2x1")) == [(30, 5)]
+print("done")
+"""
+
+NAMES = """
+import functools, sys, types, typing
+import poolwise
+
+UserId = typing.NewType("UserId", int)
+P = typing.ParamSpec("P")
+
+@functools.lru_cache(maxsize=7, typed=True)
+def cached(x): return 2 * x, cached.cache_parameters()
+
+@functools.cache
+def fibonacci(n): return n if n < 2 else fibonacci(n - 1) + fibonacci(n - 2)
+
+def with_cached(x: UserId) -> UserId: return cached(x), fibonacci(50)
+
+def decorator(f: typing.Callable[P, int]):
+    def decorated(*args: P.args, **kwargs: P.kwargs) -> int: return f(*args, **kwargs)
+    return decorated
+
+class Sentinel:
+    def __reduce__(self): return "MISSING"
+
+MISSING = Sentinel()
+
+def look(x): return x is MISSING, x is cached, x
+
+class Nowhere:
+    __slots__ = ()
+    def __reduce__(self): return "NOWHERE"
+
+NOWHERE = Nowhere()
+
+def local():
+    @functools.cache
+    def inner(x): return x + 1
+    return inner
+
+ghost = sys.modules["ghost"] = types.ModuleType("ghost")
+exec("import functools\\n@functools.cache\\ndef square(x): return x * x", vars(ghost))
+
+def mapped(fn, *items): return list(poolwise.map(fn, items, shape="2x1"))
+
+parameters = {"maxsize": 7, "typed": True}
+assert mapped(cached, 1, 2) == [(2, parameters), (4, parameters)]
+assert mapped(functools.partial(fibonacci), 50) == [12586269025]
+assert mapped(with_cached, 1) == [((2, parameters), 12586269025)]
+assert mapped(decorator(lambda x: x), 1) == [1]
+assert mapped(local(), 1) == [2]
+assert mapped(lambda f: f(1), local()) == [2]
+assert mapped(ghost.square, 3) == mapped(lambda x: ghost.square(x), 3) == [9]
+found = mapped(look, MISSING, cached, 1)
+assert [(a, b) for a, b, _ in found] == [(True, False), (False, True), (False, False)]
+assert found[0][2] is MISSING and found[1][2] is cached
+try:
+    poolwise.map(lambda x: NOWHERE, [1], shape="2x1")
+except poolwise.NotPicklableError as error:
+    assert "NOWHERE" in str(error), error
+else:
+    raise AssertionError("it was not refused")
+outcomes = list(poolwise.run(look, [NOWHERE, 1], shape="2x1", ordered=True))
+assert [o.ok for o in outcomes] == [False, True]
+print("done")
+"""
+
+
+@pytest.mark.parametrize("text", [CLASSES, NAMES], ids=["classes", "names"])
+def test_odd_things_of_main(text: str, tmp_path: Path) -> None:
+    """What plain pickle stores by a name of `__main__`, and classes with slots, work and come back the same."""
+    with Script([str(script_file(tmp_path, text))], folder=tmp_path) as script:
+        assert script.end() == (0, "done\n", "")
+        wait_all_gone(script.mark)

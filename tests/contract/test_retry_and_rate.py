@@ -206,3 +206,18 @@ def test_retry_in_another_process_keeps_arguments(way: Way, tmp_path: Path) -> N
 
     results = way.map(way.fn(fail_once), ["p", "q"], [b"1", bytes(100_000)], retry=Retry(2, backoff=0))
     assert list(results) == [("p", b"1"), ("q", bytes(100_000))]
+
+
+@pytest.mark.parametrize("on", [BaseException, KeyboardInterrupt, (OSError, SystemExit)], ids=str)
+def test_retry_is_for_exceptions(on: Any) -> None:
+    """What is not an Exception is never retried: naming it is a UsageError."""
+    with pytest.raises(poolwise.UsageError, match=r"retry\.on .* subclasses of Exception"):
+        Retry(on=on)
+
+
+def test_infinite_numbers() -> None:
+    """A rate or a timeout without end is refused, saying that it must be finite."""
+    with pytest.raises(poolwise.UsageError, match="a finite number above 0"):
+        Limits(per_second=float("inf"))
+    with pytest.raises(poolwise.UsageError, match="a finite number above 0"):
+        poolwise.map(items.double, [1], timeout=float("inf"))

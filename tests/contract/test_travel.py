@@ -95,6 +95,76 @@ def test_argument_that_cannot_travel(way: Way) -> None:
     assert "lock" in str(outcomes[5].error)
 
 
+@plain_in_children
+def test_file_open_for_reading(way: Way, tmp_path: Path) -> None:
+    """A text file open for reading is refused as well, captured by name, and as an item or value alone."""
+    path = tmp_path / "log.txt"
+    path.write_text("line")
+    with open(path) as logbook:
+        with pytest.raises(poolwise.NotPicklableError, match="logbook"):
+            list(way.map(lambda x: logbook.read(x), range(3)))
+        outcomes = list(way.run(items.same, [0, logbook, 2], ordered=True))
+    assert [o.ok for o in outcomes] == [True, False, True]
+    assert "open file" in str(outcomes[1].error)
+    outcomes = list(way.run(lambda x: path.open() if x == 1 else x, range(3), ordered=True))
+    assert [o.ok for o in outcomes] == [True, False, True]
+    assert "open file" in str(outcomes[1].error)
+
+
+class _Hostile:
+    """Raises when it is pickled, or when it is unpickled."""
+
+    def __init__(self, error: type[BaseException], *, loading: bool) -> None:
+        self.error, self.loading = error, loading
+
+    def __reduce__(self) -> Any:
+        if self.loading:
+            return _raise, (self.error,)
+        raise self.error("hostile")
+
+
+def _raise(error: type[BaseException]) -> Any:
+    raise error("hostile")
+
+
+class _Speechless(Exception):
+    def __str__(self) -> str:
+        raise ValueError("no text")
+
+
+@plain_in_children
+@pytest.mark.parametrize("loading", [False, True], ids=["pickled", "unpickled"])
+@pytest.mark.parametrize("error", [SystemExit, GeneratorExit, KeyboardInterrupt, _Speechless])
+def test_value_that_raises_when_it_travels(way: Way, error: type[BaseException], loading: bool) -> None:
+    """An argument or a result whose pickling or unpickling raises anything at all fails alone."""
+    values: list[Any] = list(range(6))
+    values[3] = _Hostile(error, loading=loading)
+    what = "be unpickled" if loading else "be pickled"
+    for fn, sent, where in (
+        (items.same, values, "argument"),
+        (lambda x: _Hostile(error, loading=loading) if x == 3 else x, range(6), "result"),
+    ):
+        outcomes = list(way.run(fn, sent, ordered=True))
+        assert [o.ok for o in outcomes] == [x != 3 for x in range(6)]
+        assert type(outcomes[3].error) is poolwise.TaskFailed
+        assert f"its {where} cannot {what}: {error.__name__}" in str(outcomes[3].error)
+
+
+@plain_in_children
+def test_instance_of_a_class_that_cannot_travel(way: Way) -> None:
+    """An instance of a local class that holds a lock fails alone, as argument and as result."""
+
+    class Local:
+        lock = threading.Lock()
+
+    outcomes = list(way.run(items.same, [0, Local(), 2], ordered=True))
+    assert [o.ok for o in outcomes] == [True, False, True]
+    assert "lock" in str(outcomes[1].error)
+    outcomes = list(way.run(items.instance_of_a_class_with_a_lock, range(3), ordered=True))
+    assert [o.ok for o in outcomes] == [True, False, True]
+    assert "lock" in str(outcomes[1].error)
+
+
 @in_children
 def test_captured_object_travels_once_a_worker(way: Way, tmp_path: Path) -> None:
     """What a function captured is unpickled once in each worker, however many items there are."""

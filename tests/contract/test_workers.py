@@ -46,6 +46,34 @@ def test_failing_setup_is_a_backend_error(way: Way) -> None:
             list(call(way.fn(items.double), range(5), setup=items.fail_setup))
 
 
+@pytest.mark.parametrize("error", [SystemExit, GeneratorExit])
+@pytest.mark.parametrize("shape", ["auto", "serial", "1x2", "2x1"])
+def test_setup_that_raises_something_else(shape: str, error: type[BaseException]) -> None:
+    """Nor does a setup end the caller's program by SystemExit or the like; KeyboardInterrupt stays what it is here."""
+
+    def setup(error: type[BaseException] = error) -> None:
+        raise error("model file is missing")
+
+    with pytest.raises(poolwise.BackendError, match=f"{error.__name__}: model file is missing"):
+        list(poolwise.map(items.double, range(5), shape=shape, setup=setup))
+    if shape in ("serial", "1x2"):
+        with pytest.raises(KeyboardInterrupt):
+            list(poolwise.map(items.double, range(5), shape=shape, setup=functools.partial(setup, KeyboardInterrupt)))
+
+
+async def _set_up_later() -> None:
+    """Stand for a setup that nobody would await."""
+
+
+@pytest.mark.parametrize("shape", ["auto", "serial", "2x1"])
+def test_setup_that_nobody_awaits(shape: str) -> None:
+    """A coroutine function as setup is a UsageError, and one that only returns an awaitable a BackendError."""
+    with pytest.raises(poolwise.UsageError, match=r"setup is .* coroutine function"):
+        poolwise.map(items.double, range(5), shape=shape, setup=functools.partial(_set_up_later))
+    with pytest.raises(poolwise.BackendError, match=r"setup failed: .*awaitable"):
+        list(poolwise.map(items.double, range(5), shape=shape, setup=lambda: _set_up_later()))
+
+
 @in_children
 def test_dying_setup_is_a_backend_error(way: Way) -> None:
     """A setup that kills its worker is a BackendError too, not an endless row of workers."""

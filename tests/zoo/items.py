@@ -318,3 +318,18 @@ async def note_slowly_async(folder: Path, seconds: float, x: Any) -> Any:
     add_line(folder / "calls", f"{x} {time.time()} {os.getpid()}")
     await asyncio.sleep(seconds)
     return x
+
+
+def instance_of_a_class_with_a_lock(x: int) -> Any:
+    """Return the item; for 1 an instance of a class that cannot be sent."""
+
+    class Local:
+        lock = threading.Lock()
+
+    return Local() if x == 1 else x
+
+
+def writable_and_same(array: Any) -> tuple[bool, Any]:
+    """Say whether an array is writable, and return it."""
+    array[:1] = array[:1]
+    return array.flags.writeable, array

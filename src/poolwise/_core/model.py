@@ -78,7 +78,7 @@ def check_number(name: str, value: Any, *, whole: bool = False, zero: bool = Fal
     """
     fine = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
     if not fine or not (value > 0 or (zero and value == 0)) or value == float("inf"):
-        kind = "whole number" if whole else "number"
+        kind = "whole number" if whole else "finite number"
         raise UsageError(f"{name} is {value!r}; it must be a {kind} {'of at least' if zero else 'above'} 0")
 
 
@@ -134,15 +134,15 @@ class Retry:
     """
 
     attempts: int = 3
-    on: type[BaseException] | tuple[type[BaseException], ...] = Exception
+    on: type[Exception] | tuple[type[Exception], ...] = Exception
     backoff: float | Callable[[int], float] = 0.1
 
     def __post_init__(self) -> None:
         check_number("retry.attempts", self.attempts, whole=True)
         classes = self.on if isinstance(self.on, tuple) else (self.on,)
         for cls in classes:
-            if not (isinstance(cls, type) and issubclass(cls, BaseException)):
-                raise UsageError(f"retry.on holds {cls!r}; it must hold exception classes")
+            if not (isinstance(cls, type) and issubclass(cls, Exception)):
+                raise UsageError(f"retry.on holds {cls!r}; it must hold subclasses of Exception")
         object.__setattr__(self, "on", classes)
         if not callable(self.backoff):
             check_number("retry.backoff", self.backoff, zero=True)
@@ -154,7 +154,7 @@ class Retry:
             class_names: the qualified names of the exception's classes, for one that could not travel.
             error: the exception, where it could.
         """
-        for cls in cast("tuple[type[BaseException], ...]", self.on):
+        for cls in cast("tuple[type[Exception], ...]", self.on):
             if isinstance(error, TaskError):
                 if issubclass(cls, PoolwiseError) and isinstance(error, cls):
                     return True

@@ -108,6 +108,19 @@ def refuse_lazy_values(values: list[Any], failures: dict[int, Failure], first: i
         values[place] = None
 
 
+def set_up(setup: Callable[[], object] | None) -> None:
+    """Call `setup`, if there is one.
+
+    Raises:
+        BaseException: whatever it raises; TypeError where it gives an awaitable, which has not done anything yet.
+    """
+    value = setup() if setup is not None else None
+    if isinstance(value, types.CoroutineType):
+        value.close()
+    if hasattr(type(value), "__await__"):
+        raise TypeError(f"it returned an awaitable ({type(value).__qualname__}), which nothing awaits")
+
+
 class Load(Protocol):
     """Unpacks the items of a batch in the lane that runs it."""
 

@@ -12,12 +12,14 @@ Three rules:
 
 from __future__ import annotations
 
+import copyreg
 import functools
 import io
 import pickle
 import sys
 import threading
 import types
+import typing
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from typing import Any, cast
@@ -116,40 +118,79 @@ class Unparcel:
             yield memory
 
 
-def _array_from_parcel(index: int, dtype: Any, shape: tuple[int, ...], order: str) -> Any:
+def _array_from_parcel(index: int, cls: Any, dtype: Any, shape: tuple[int, ...], order: str) -> Any:
     """Rebuild an array that owns its memory; the counterpart of `_reduce_array`."""
-    import numpy
-
-    array = numpy.empty(shape, dtype, order=cast("Any", order))
+    array = _empty(cls, dtype, shape, order)
     _loading.unparcel.fill(index, _memory(array))
     return array
 
 
-def _array_from_bytes(data: bytes, dtype: Any, shape: tuple[int, ...], order: str) -> Any:
+def _array_from_bytes(data: bytes, cls: Any, dtype: Any, shape: tuple[int, ...], order: str) -> Any:
     """Rebuild a small array; like `_array_from_parcel`."""
-    import numpy
-
-    array = numpy.empty(shape, dtype, order=cast("Any", order))
+    array = _empty(cls, dtype, shape, order)
     _memory(array)[:] = data
     return array
 
 
+def _empty(cls: Any, dtype: Any, shape: tuple[int, ...], order: str) -> Any:
+    """Make an array of that class as numpy's own unpickling does: its `__array_finalize__` is given None."""
+    import numpy
+
+    return numpy.ndarray.__new__(cls or numpy.ndarray, shape, dtype, order=cast("Any", order))
+
+
 def _memory(array: Any) -> memoryview:
     """Return the memory of a contiguous array as bytes, writable where it is."""
-    return memoryview(array.reshape(-1, order="A").view("u1"))
+    import numpy
+
+    plain: Any = numpy.ndarray.view(array, numpy.ndarray)
+    return memoryview(plain.reshape(-1, order="A").view("u1"))
+
+
+def _is_array(obj: Any) -> bool:
+    numpy = sys.modules.get("numpy")
+    return numpy is not None and isinstance(obj, getattr(numpy, "ndarray", ()))
 
 
 def _reduce_array(array: Any, parcel: Parcel | None) -> Any:
-    """Reduce an array so that it arrives writable and owning its memory, which pickle's own ways do not promise."""
+    """Reduce an array so that it arrives writable and owning its memory, which pickle's own ways do not promise.
+
+    A subclass with a way of its own to be pickled is left to that, but for numpy's masked arrays.
+    """
+    import numpy
+
+    kind: Any = type(array)
+    plain: Any = numpy.ndarray
+    if kind.__reduce__ is not plain.__reduce__ or kind.__setstate__ is not plain.__setstate__:
+        return _reduce_masked(array) if "numpy.ma" in sys.modules else NotImplemented
     dtype = array.dtype
-    if dtype.hasobject or dtype.itemsize == 0:
+    if dtype.hasobject or dtype.itemsize == 0 or kind.__reduce_ex__ is not plain.__reduce_ex__:
         return NotImplemented
     if not (array.flags.c_contiguous or array.flags.f_contiguous):
         array = array.copy(order="C")
     order = "C" if array.flags.c_contiguous else "F"
+    what = None if kind is plain else kind, dtype, array.shape, order
     if parcel is None or parcel.inline or array.nbytes < OUT_OF_BAND_BYTES:
-        return _array_from_bytes, (bytes(_memory(array)), dtype, array.shape, order)
-    return _array_from_parcel, (parcel.add_array(array), dtype, array.shape, order)
+        return _array_from_bytes, (bytes(_memory(array)), *what)
+    return _array_from_parcel, (parcel.add_array(array), *what)
+
+
+def _reduce_masked(array: Any) -> Any:
+    """Reduce a masked array to its data and its mask, which are arrays that travel as such."""
+    import numpy
+
+    kind: Any = type(array)
+    if kind is not numpy.ma.MaskedArray:
+        return NotImplemented
+    return _masked_array, (array.data, array.mask, array.hardmask, array._fill_value)
+
+
+def _masked_array(data: Any, mask: Any, hard: bool, fill_value: Any) -> Any:
+    import numpy
+
+    array: Any = numpy.ma.MaskedArray(data, mask=mask, hard_mask=hard)
+    array._fill_value = fill_value
+    return array
 
 
 _definitions: dict[str, bytes] = {}  # Received, not yet loaded.
@@ -175,19 +216,23 @@ def _tracked_class(identity: str) -> type:
 
 
 def _track(cls: type) -> str:
-    """Give a class an identity, cloudpickle's own, so that functions sent by value agree with it."""
+    """Give a class an identity, cloudpickle's own, so that functions sent by value agree with it.
+
+    Raises:
+        Exception: where it has no definition that can be pickled.
+    """
     from cloudpickle import cloudpickle
 
     identity = cast("str", cloudpickle._get_or_create_tracker_id(cls))
-    _tracked.setdefault(identity, cls)
+    if identity not in _tracked:
+        dumps_by_value(cls, None)
+        _tracked[identity] = cls
     return identity
 
 
 def definition(identity: str) -> bytes:
     """Pickle the class of that identity by value."""
-    import cloudpickle
-
-    return cast("bytes", cloudpickle.dumps(_tracked[identity], protocol=5))
+    return dumps_by_value(_tracked[identity], None)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -216,47 +261,133 @@ def _is_dynamic(obj: Any) -> bool:
     return module_name is None or "<locals>" in obj.__qualname__ or not importable(module_name)
 
 
-def _reduce(pickler: _Pickler | Any, obj: Any) -> Any:
-    kind = type(obj)
-    if kind.__name__ == "ndarray" and kind.__module__ == "numpy":
+def _reduces_itself(kind: Any) -> bool:
+    """Say whether a class has its own way to be pickled, which may be a name to be looked up."""
+    return kind.__reduce__ is not object.__reduce__ or kind.__reduce_ex__ is not object.__reduce_ex__
+
+
+def _reduce(pickler: Any, obj: Any) -> Any:
+    """Reduce what travels alike in both picklers: arrays, and in values the classes that have an identity."""
+    if _is_array(obj):
         return _reduce_array(obj, pickler.parcel)
-    if isinstance(obj, type):
-        if _is_dynamic(obj) and pickler.parcel is not None:
-            identity = _track(obj)
-            pickler.parcel.class_ids.add(identity)
-            return _tracked_class, (identity,)
-    elif kind is types.FunctionType and not pickler.by_value and _is_dynamic(obj):
-        raise pickle.PicklingError("a function that cannot be imported travels by value")
+    if isinstance(obj, type) and pickler.parcel is not None and _is_dynamic(obj):
+        identity = _track(obj)
+        pickler.parcel.class_ids.add(identity)
+        return _tracked_class, (identity,)
     return NotImplemented
 
 
 class _Pickler(pickle.Pickler):
-    by_value = False
+    """Plain pickle, which refuses what must travel by value."""
 
     def __init__(self, file: io.BytesIO, parcel: Parcel | None) -> None:
         super().__init__(file, 5, buffer_callback=None if parcel is None else parcel.add_buffer)
         self.parcel = parcel
 
     def reducer_override(self, obj: Any) -> Any:
-        return _reduce(self, obj)
+        reduced = _reduce(self, obj)
+        if reduced is not NotImplemented or isinstance(obj, type):
+            return reduced
+        kind = type(obj)
+        if kind is types.FunctionType:
+            if _is_dynamic(obj):
+                raise pickle.PicklingError("a function that cannot be imported travels by value")
+        elif _reduces_itself(kind) and not importable(getattr(obj, "__module__", None) or "builtins"):
+            reduced = obj.__reduce_ex__(5)
+            if isinstance(reduced, str):
+                raise pickle.PicklingError(f"{reduced} cannot be imported: it travels by value")
+        return reduced
 
 
 @functools.cache
-def _value_pickler() -> type[Any]:
+def _picklers_by_value() -> tuple[type[Any], type[Any]]:
+    """Return the two picklers that cloudpickle, imported late, is the base of: for functions, and for values."""
     import cloudpickle
 
-    class ValuePickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no types
-        by_value = True
+    class FunctionPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no types
+        """Dynamic functions and classes go along by value."""
 
         def __init__(self, file: io.BytesIO, parcel: Parcel | None) -> None:
             super().__init__(file, 5, buffer_callback=None if parcel is None else parcel.add_buffer)
             self.parcel = parcel
 
         def reducer_override(self, obj: Any) -> Any:
+            if _is_array(obj):
+                return _reduce_array(obj, self.parcel)
+            if isinstance(obj, (type, types.FunctionType)):
+                if not importable(obj.__module__ or "__main__"):
+                    _send_by_value(obj.__module__)
+                return _with_slots(obj, super().reducer_override(obj))
+            kind = type(obj)
+            if kind is functools.cached_property:
+                return _reduce_cached_property(obj)
+            if kind is io.TextIOWrapper and obj is not sys.stdout and obj is not sys.stderr:
+                raise pickle.PicklingError("an open file cannot be pickled")  # cloudpickle would send what it holds.
+            if _reduces_itself(kind) and kind not in self.dispatch_table:
+                reduced = obj.__reduce_ex__(5)
+                return _reduce_named(obj) if isinstance(reduced, str) and _is_lost(obj, reduced) else reduced
+            return NotImplemented
+
+    class ValuePickler(FunctionPickler):
+        """Dynamic functions go along by value, classes by identity."""
+
+        def reducer_override(self, obj: Any) -> Any:
             reduced = _reduce(self, obj)
             return super().reducer_override(obj) if reduced is NotImplemented else reduced
 
-    return ValuePickler
+    return FunctionPickler, ValuePickler
+
+
+def _with_slots(cls: Any, reduced: Any) -> Any:
+    """Have cloudpickle's copy of a class made with its `__slots__`: else the states of their instances do not fit."""
+    from cloudpickle import cloudpickle
+
+    if isinstance(reduced, tuple) and reduced[0] is cloudpickle._make_skeleton_class and "__slots__" in vars(cls):
+        _, _, bases, namespace, *_ = reduced[1]
+        if types.resolve_bases(bases) == cls.__bases__:  # Not so for a NamedTuple, which makes its own.
+            namespace["__slots__"] = cls.__slots__
+    return reduced
+
+
+def _reduce_cached_property(obj: Any) -> Any:
+    """Leave out the lock that Python 3.11 has in it."""
+    state = {name: value for name, value in vars(obj).items() if name not in ("func", "lock")}
+    return functools.cached_property, (obj.func,), state
+
+
+def _is_lost(obj: Any, name: str) -> bool:
+    """Say whether an object that pickle stores by name cannot be looked up in another process."""
+    from cloudpickle import cloudpickle
+
+    found = cloudpickle._lookup_module_and_qualname(obj, name)
+    return found is None or not importable(found[0].__name__)
+
+
+def _reduce_named(obj: Any) -> Any:
+    """Reduce by value what pickle stores by name, keeping its identity, which such objects exist for."""
+    from cloudpickle import cloudpickle
+
+    make: Any
+    arguments: tuple[Any, ...]
+    rest: list[Any] = []
+    if isinstance(obj, functools._lru_cache_wrapper):
+        make, arguments = _cached_function, (obj.__wrapped__, obj.cache_parameters())
+    elif isinstance(obj, (typing.ParamSpec, typing.TypeVarTuple)):
+        make, arguments = type(obj), (obj.__name__,)
+    else:
+        make, arguments, *rest = copyreg._reduce_ex(obj, 1)  # type: ignore[attr-defined]  # Does not ask the object.
+    return _same_object, (cloudpickle._get_or_create_tracker_id(obj), make, arguments), *rest
+
+
+def _same_object(identity: str, make: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+    """Return the object of that identity, made now where there is none; the counterpart of `_reduce_named`."""
+    from cloudpickle import cloudpickle
+
+    return cloudpickle._lookup_class_or_track(identity, make(*arguments))
+
+
+def _cached_function(function: Callable[..., Any], parameters: dict[str, Any]) -> Any:
+    return functools.lru_cache(**parameters)(function)
 
 
 def dumps(value: Any, parcel: Parcel | None = None) -> bytes:
@@ -273,12 +404,7 @@ def dumps(value: Any, parcel: Parcel | None = None) -> bytes:
         if parcel is not None:
             parcel.truncate(mark)
         file = io.BytesIO()
-        try:
-            _value_pickler()(file, parcel).dump(value)
-        except Exception:
-            if parcel is not None:
-                parcel.truncate(mark)
-            raise
+        _picklers_by_value()[1](file, parcel).dump(value)
     return file.getvalue()
 
 
@@ -299,8 +425,18 @@ Column = tuple[bool, list[Any], list[int]]
 """(together, values or pickles, for each pickle the number of buffers before it)"""
 
 
-def pack(values: list[Any], parcel: Parcel) -> tuple[Column, dict[int, str]]:
+def is_interrupt(error: BaseException) -> bool:
+    """Say whether this may be the user's Ctrl-C, which only the main thread gets, and not a value's own doing."""
+    return isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread()
+
+
+def pack(values: list[Any], parcel: Parcel, *, in_worker: bool = False) -> tuple[Column, dict[int, str]]:
     """Pickle a column of values.
+
+    Args:
+        values: the column.
+        parcel: takes what goes beside it.
+        in_worker: no thread here gets Ctrl-C.
 
     Returns:
         The column, and for each position that could not be pickled a sentence that says why.
@@ -314,13 +450,16 @@ def pack(values: list[Any], parcel: Parcel) -> tuple[Column, dict[int, str]]:
         marks.append(len(parcel.views))
         try:
             blobs.append(dumps(value, parcel))
-        except Exception as error:
+        except BaseException as error:
+            if not in_worker and is_interrupt(error):
+                raise
+            parcel.truncate(marks[-1])
             blobs.append(None)
             refusals[position] = f"cannot be pickled: {_one_line(error)}"
     return (False, blobs, marks), refusals
 
 
-def unpack(column: Column, unparcel: Unparcel) -> tuple[list[Any], dict[int, str]]:
+def unpack(column: Column, unparcel: Unparcel, *, in_worker: bool = False) -> tuple[list[Any], dict[int, str]]:
     """Unpickle a column of values; the counterpart of `pack`."""
     together, blobs, marks = column
     if together:
@@ -332,7 +471,7 @@ def unpack(column: Column, unparcel: Unparcel) -> tuple[list[Any], dict[int, str
         try:
             values.append(None if blob is None else loads(blob, unparcel))
         except BaseException as error:
-            if isinstance(error, KeyboardInterrupt):
+            if not in_worker and is_interrupt(error):
                 raise
             values.append(None)
             refusals[position] = f"cannot be unpickled: {_one_line(error)}"
@@ -363,7 +502,10 @@ def sampled_bytes(values: Sequence[Any]) -> float:
 
 
 def _one_line(error: BaseException) -> str:
-    text = " ".join(str(error).split())
+    try:
+        text = " ".join(str(error).split())
+    except Exception:
+        text = "<its text cannot be made>"
     return f"{type(error).__name__}: {text[:300]}" if text else type(error).__name__
 
 
@@ -389,26 +531,10 @@ def dump_function(parts: Any, name: str) -> tuple[bytes, Parcel]:
     return blob, parcel
 
 
-def dumps_by_value(value: Any, parcel: Parcel) -> bytes:
+def dumps_by_value(value: Any, parcel: Parcel | None) -> bytes:
     """Pickle a value whose dynamic functions and classes go along by value, in one pickle that shares their globals."""
-    import cloudpickle
-
-    class FunctionPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no types
-        def __init__(self, file: io.BytesIO) -> None:
-            super().__init__(file, 5, buffer_callback=parcel.add_buffer)
-
-        def reducer_override(self, obj: Any) -> Any:
-            kind = type(obj)
-            if kind.__name__ == "ndarray" and kind.__module__ == "numpy":
-                reduced = _reduce_array(obj, parcel)
-                if reduced is not NotImplemented:
-                    return reduced
-            elif (isinstance(obj, type) or kind is types.FunctionType) and not importable(obj.__module__ or "__main__"):
-                _send_by_value(obj.__module__)
-            return super().reducer_override(obj)
-
     file = io.BytesIO()
-    FunctionPickler(file).dump(value)
+    _picklers_by_value()[0](file, parcel).dump(value)
     return file.getvalue()
 
 

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from poolwise._core.model import Batch, Done, Failure, Lost, Spec
 from poolwise._runtime import blas, host, wire
 from poolwise._runtime.channel import Channel, Segments
-from poolwise._runtime.lanes import LaneGroup, ThreadGroup, describe
+from poolwise._runtime.lanes import LaneGroup, ThreadGroup, describe, set_up
 from poolwise._runtime.slots import SlotMemory
 
 if TYPE_CHECKING:
@@ -88,8 +88,7 @@ class _Worker:
         except BaseException as error:
             self._fail(f"the function cannot be loaded in a child process: {describe(error).sentence}", error)
         try:
-            if spec.setup is not None:
-                spec.setup()
+            set_up(spec.setup)
         except BaseException as error:
             if os.getpid() != pid:
                 os._exit(1)
@@ -186,7 +185,7 @@ class _Worker:
         """Unpack the items of a batch."""
         packed: Any = batch.items
         column, unparcel, label = packed
-        values, refusals = wire.unpack(column, unparcel)
+        values, refusals = wire.unpack(column, unparcel, in_worker=True)
         self.segments.done(label)
         batch.items = []
         return values, refusals
@@ -206,7 +205,7 @@ class _Worker:
 
     def _send_done(self, done: Done) -> None:
         parcel = wire.Parcel()
-        column, refusals = wire.pack(done.values, parcel)
+        column, refusals = wire.pack(done.values, parcel, in_worker=True)
         failures = {position: self._travel(failure, parcel) for position, failure in done.failures.items()}
         for place, sentence in refusals.items():
             position = done.first + place
@@ -263,7 +262,7 @@ def unpack_failure(packed: tuple[Failure, bytes | None]) -> Failure:
     try:
         error = pickle.loads(blob)
     except BaseException as problem:
-        if isinstance(problem, KeyboardInterrupt):
+        if wire.is_interrupt(problem):
             raise
         return failure
     return replace(failure, error=error) if isinstance(error, BaseException) else failure

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from poolwise._core.errors import BackendError
 from poolwise._core.model import Batch, Event, Running, Shape, Spec
+from poolwise._runtime.lanes import describe, set_up
 from poolwise._runtime.server import open_pair
 from poolwise._runtime.sites import InlineSite, Site, ThreadSite
 
@@ -175,13 +176,15 @@ class LocalBackend:
 
     def set_up(self, spec: Spec) -> None:
         """Call `setup` in this process, once."""
-        if spec.setup is None or self._is_set_up:
+        if self._is_set_up:
             return
         self._is_set_up = True
         try:
-            spec.setup()
-        except Exception as error:
-            raise BackendError(f"setup failed: {type(error).__name__}: {error}") from error
+            set_up(spec.setup)
+        except BaseException as error:
+            if isinstance(error, KeyboardInterrupt):
+                raise
+            raise BackendError(f"setup failed: {describe(error).sentence}") from error
 
     def _selecting(self) -> selectors.BaseSelector:
         if self._selector is None:
