@@ -298,6 +298,24 @@ def test_blocking_a_loop_for_long_costs_the_item(shape: str, seconds: float) -> 
     assert {o.attempts for o in outcomes} == {1}
 
 
+@pytest.mark.parametrize("shape", ["1x4", "2x4", "auto"])
+def test_blocking_a_loop_from_a_task_of_ones_own(shape: str) -> None:
+    """Where nobody knows whose task blocks the loop, each that ran there runs again alone: the item is found."""
+
+    async def block(x: int) -> None:
+        time.sleep(60 if x == 1 else 0)
+
+    async def gather(x: int) -> int:
+        await asyncio.gather(block(x), asyncio.sleep(0.1))
+        return x
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        outcomes = list(poolwise.run(gather, range(8), shape=shape, timeout=0.4))
+    assert _overdue(outcomes, 8) == [1]
+    assert {o.attempts for o in outcomes} == {1}
+
+
 @pytest.mark.parametrize("shape", ["1x8", "2x4"])
 def test_neighbours_on_a_blocked_loop_are_given_up_with_on_lost_fail(shape: str, tmp_path: Path) -> None:
     """`on_lost="fail"`: what ran on a loop that had to be given up is TaskLost, and nothing runs twice."""

@@ -147,6 +147,8 @@ class AsyncGroup(LaneGroup):
         super().__init__(spec, emit, **options)
         self.note_pulse: Callable[[float], None] = lambda _: None
         self._waiting: deque[Batch | None] = deque()
+        self._suspects: deque[Batch] = deque()
+        self._quiet = False  # A suspect runs, and nothing else may.
         self._loop: asyncio.AbstractEventLoop | None = None
         self._heart: _Heart | None = None
         self._arrived: asyncio.Event | None = None
@@ -159,19 +161,21 @@ class AsyncGroup(LaneGroup):
 
     def put(self, batch: Batch) -> None:
         """Queue a batch."""
-        self._waiting.append(batch)
+        (self._suspects if batch.alone else self._waiting).append(batch)
         self._nudge()
         if self.worker and all(lane.run is not None for lane in tuple(self.lanes)):
             self.tick_while_busy()
 
     def idle_queue(self) -> bool:
         """Say whether no batch waits for a lane."""
-        return not self._waiting
+        return not (self._waiting or self._suspects)
 
     def take_back(self) -> list[Batch]:
         """Empty the queue: batches that no lane has taken."""
         taken: list[Batch | None] = []
         try:
+            while self._suspects:
+                taken.append(self._suspects.popleft())
             while True:
                 taken.append(self._waiting.popleft())
         except IndexError:
@@ -256,11 +260,10 @@ class AsyncGroup(LaneGroup):
         in_lane.set(True)
         while not (lane.abandoned or lane.retired):
             try:
-                batch = self._waiting.popleft()
+                batch = self._next()
             except IndexError:
-                arrived.clear()
-                if not self._waiting:
-                    await self._unless_ended(lane, arrived.wait())
+                arrived.clear()  # Whoever adds something does so before the loop sets this again.
+                await self._unless_ended(lane, arrived.wait())
                 continue
             if batch is None:
                 break
@@ -268,14 +271,28 @@ class AsyncGroup(LaneGroup):
                 self.tick_while_busy()
             with lane.lock:
                 if lane.retired:  # Just now: this loop was blocked, and another took its place.
-                    self._waiting.appendleft(batch)
+                    (self._suspects if batch.alone else self._waiting).appendleft(batch)
                     self._nudge()
                     break
+                self._quiet = batch.alone
                 run = self.begin(lane, batch)
             await self._execute(lane, run, heart)
             self.finish(lane, run)
+            if (batch.alone or self._suspects) and not lane.retired:
+                self._quiet = False
+                arrived.set()
         if lane in self.lanes:
             self.lanes.remove(lane)
+
+    def _next(self) -> Batch | None:
+        """Take the next batch, None for a lane that shall end. A suspect has the loop for itself.
+
+        Raises:
+            IndexError: where there is nothing to do now.
+        """
+        if self._quiet or (self._suspects and any(lane.run is not None for lane in self.lanes)):
+            raise IndexError
+        return self._suspects.popleft() if self._suspects else self._waiting.popleft()
 
     async def _unless_ended(self, lane: Lane, awaitable: Awaitable[Any]) -> None:
         """Await; an item that cancels all tasks of the loop, this one too, does not end the lane."""
@@ -361,6 +378,7 @@ class AsyncGroup(LaneGroup):
             return
         lost = [found for lane in tuple(self.lanes) if (found := self._give_up(lane)) is not None]
         loop, self._loop = self._loop, None
+        self._quiet = False
         if loop is not None:
             self._given_up.add(loop)
             self._end_soon(loop)
@@ -389,13 +407,13 @@ class AsyncGroup(LaneGroup):
     def running(self) -> list[Running]:
         """Say what lanes execute now and since when; where the loop is blocked, only who does that."""
         found = super().running()
-        # Who is unknown where a task that an item made, or a callback, has the loop; then all answer for it.
-        return found if self._heart is None else answerable(found, self._heart.pulse, alone=True)
+        return found if self._heart is None else answerable(found, self._heart.pulse)
 
     def close(self) -> None:
         """Cancel what runs and end the loop."""
         super().close()
         self._waiting.clear()
+        self._suspects.clear()
         for loop in self._loops:
             self._end_soon(loop)
         if self._thread is not None:

@@ -460,23 +460,23 @@ def running_in(slot: Sequence[int], worker: int, lane: int) -> Running | None:
     return None
 
 
-def answerable(found: list[Running], pulse: float, *, alone: bool) -> list[Running]:
+def answerable(found: list[Running], pulse: float) -> list[Running]:
     """Say which coroutines may be blamed for not ending, by whoever is outside their loop.
 
     A loop that goes round sees to its timeouts itself. Where it is blocked, that is the one that has it; the others
-    wait for that one, and their time stopped at the last pulse.
+    wait for that one, and their time stopped at the last pulse. Where a task that an item made has the loop, or a
+    callback, nobody knows whose that is: all are suspects.
 
     Args:
         found: what runs on the loop.
         pulse: when the loop last went round.
-        alone: blame all where nobody knows who has the loop; otherwise they are suspects.
     """
     if _clock() - pulse > NO_PULSE_SECONDS:
         holding = [task for task in found if task.executing]
         if holding:
             return holding
-        alone = alone or len(found) == 1
-        return [replace(task, started=max(task.started, pulse), responsive=alone) for task in found]
+        certain = len(found) == 1
+        return [replace(task, started=max(task.started, pulse), responsive=certain) for task in found]
     return [replace(task, started=max(task.started, pulse)) for task in found]
 
 

@@ -73,7 +73,7 @@ class _Worker:
             task for lane in range(self.peak_lanes) if (task := running_in(self.slots.slot(lane), self.number, lane))
         ]
         if self.coroutine:
-            return answerable(found, self.slots.pulse, alone=False)
+            return answerable(found, self.slots.pulse)
         if len(found) > 1 and time.perf_counter() - self.slots.pulse > NO_PULSE_SECONDS:
             found = [replace(task, responsive=False) for task in found]
         return found
