@@ -31,7 +31,7 @@ from poolwise._policy.window import Window, window
 from poolwise._runtime.wire import sampled_bytes
 from poolwise.backends import Backend
 
-_COROUTINE_GRACE_SECONDS = 2.5  # Their lane cancels them first; see `AsyncGroup.GRACE_SECONDS`.
+_COROUTINE_GRACE_SECONDS = 0.5  # Their loop cancels them first, unless it is blocked; see `lanes.answerable`.
 _LONGEST_WAIT_SECONDS = 60.0
 _BLAMELESS_DEATHS = 8
 _SMALL_BYTES = 16 * 1024 * 1024

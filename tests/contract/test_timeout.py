@@ -256,3 +256,97 @@ def test_lane_mates_of_a_timeout_run_again(way: Way) -> None:
     outcomes = list(way.run(hang, range(10), timeout=0.8, ordered=True))
     assert [o.value for o in outcomes] == [None, *range(1, 10)]
     assert {o.attempts for o in outcomes} == {1}
+
+
+loops = pytest.mark.parametrize("shape", ["1x8", "1x2", "2x4", "auto", "serial"])
+
+
+def _overdue(outcomes: list[poolwise.Outcome[int]], count: int) -> list[int]:
+    assert sorted(o.index for o in outcomes) == list(range(count))
+    assert {type(o.error) for o in outcomes if not o.ok} <= {poolwise.TaskTimeout}
+    return sorted(o.index for o in outcomes if not o.ok)
+
+
+@loops
+def test_blocking_a_loop_briefly_costs_nobody(shape: str) -> None:
+    """Coroutines that block their loop one after another, together for far longer than the timeout, all succeed."""
+
+    async def block(x: int) -> int:
+        time.sleep(0.2)
+        await asyncio.sleep(0.01)
+        time.sleep(0.05)
+        return x
+
+    assert _overdue(list(poolwise.run(block, range(8), shape=shape, timeout=0.8)), 8) == []
+
+
+@loops
+@pytest.mark.parametrize("seconds", [0.7, 60], ids=["a-little", "for-ever"])
+def test_blocking_a_loop_for_long_costs_the_item(shape: str, seconds: float) -> None:
+    """It alone is TaskTimeout, also where it returns before anybody could end it; neighbours are not blamed."""
+
+    async def block(x: int) -> int:
+        if x == 1:
+            time.sleep(seconds)
+        await asyncio.sleep(0.3)
+        return x
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # About a thread that is left behind.
+        outcomes = list(poolwise.run(block, range(8), shape=shape, timeout=0.5))
+    assert _overdue(outcomes, 8) == [1]
+    assert {o.attempts for o in outcomes} == {1}
+
+
+@pytest.mark.parametrize("shape", ["1x4", "2x4", "auto"])
+def test_blocking_a_loop_from_a_task_of_ones_own(shape: str) -> None:
+    """Where nobody knows whose task blocks the loop, each that ran there runs again alone: the item is found."""
+
+    async def block(x: int) -> None:
+        time.sleep(60 if x == 1 else 0)
+
+    async def gather(x: int) -> int:
+        await asyncio.gather(block(x), asyncio.sleep(0.1))
+        return x
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        outcomes = list(poolwise.run(gather, range(8), shape=shape, timeout=0.4))
+    assert _overdue(outcomes, 8) == [1]
+    assert {o.attempts for o in outcomes} == {1}
+
+
+@pytest.mark.parametrize("shape", ["1x8", "2x4"])
+def test_neighbours_on_a_blocked_loop_are_given_up_with_on_lost_fail(shape: str, tmp_path: Path) -> None:
+    """`on_lost="fail"`: what ran on a loop that had to be given up is TaskLost, and nothing runs twice."""
+
+    async def block(x: int) -> int:
+        add_line(tmp_path / "ran", x)
+        if x == 1:
+            time.sleep(60)
+        await asyncio.sleep(0.4)
+        return x
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        outcomes = list(poolwise.run(block, range(8), shape=shape, timeout=0.6, on_lost="fail"))
+    assert sorted(o.index for o in outcomes) == list(range(8))
+    assert {o.index: type(o.error) for o in outcomes if not o.ok}[1] is poolwise.TaskTimeout
+    assert {type(o.error) for o in outcomes if not o.ok and o.index != 1} == {poolwise.TaskLost}
+    assert len(set(lines(tmp_path / "ran"))) == len(lines(tmp_path / "ran"))
+
+
+@loops
+def test_a_coroutine_that_ignores_its_cancellation(shape: str) -> None:
+    """It alone is TaskTimeout, a second later."""
+
+    async def ignore(x: int) -> int:
+        while x == 1:
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                pass
+        await asyncio.sleep(0.05)
+        return x
+
+    assert _overdue(list(poolwise.run(ignore, range(8), shape=shape, timeout=0.4)), 8) == [1]

@@ -181,6 +181,21 @@ def test_a_destination_inside_the_source_is_not_input(poolwise: Any, source: Pat
     assert files(source / "small") == ["a.jpg", "deep/er/Bild ä.PNG"]
 
 
+def test_a_destination_that_holds_the_source_is_refused(poolwise: Any, source: Path) -> None:
+    """Photographs beside the source folder, of the same names as some in it, are not replaced by results."""
+    (poolwise.folder / "photos").mkdir()
+    source.rename(poolwise.folder / "photos" / "in")
+    photograph().save(poolwise.folder / "photos" / "a.jpg")
+    before = (poolwise.folder / "photos" / "a.jpg").read_bytes()
+    for destination in ("photos", "photos/in/..", "."):
+        ended = poolwise("images", "photos/in", destination, "--fit", "50")
+        assert ended.code == 2
+        assert ended.err.startswith("error: destination ")
+        assert ended.err.count("\n") == 1
+    assert (poolwise.folder / "photos" / "a.jpg").read_bytes() == before
+    assert len(files(poolwise.folder)) == 4
+
+
 @pytest.mark.parametrize("destination", ["in", "in/../in/", "link", "."])
 def test_originals_are_never_overwritten(poolwise: Any, source: Path, destination: str) -> None:
     """Results that would replace originals are refused before work starts, by whatever name the folder is called."""
@@ -246,6 +261,8 @@ def test_a_run_that_is_killed_leaves_no_half_result(poolwise: Any, source: Path)
         (["in", "functions.py", "--fit", "12"], "is not a folder"),
         (["in", "out", "--fit", "12", "--shape", "x"], "shape 'x' is not understood"),
         (["in", "--fit", "12"], "missing argument 'DST'"),
+        (["in", "", "--fit", "12"], "destination is empty"),
+        (["", "out", "--fit", "12"], "source is empty"),
     ],
 )
 def test_usage_errors(poolwise: Any, source: Path, words: list[str], error: str) -> None:

@@ -88,6 +88,13 @@ def test_while_waiting_for_input(poolwise: Any) -> None:
     assert "interrupted after 1 item: 1 done" in ended.err
 
 
+def test_while_it_starts(poolwise: Any) -> None:
+    """Ctrl-C in the middle of an import says nothing and exits with 130."""
+    poolwise.write("typer.py", "import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    ended = poolwise("run", "functions:same", "-")
+    assert (ended.code, ended.out, ended.err) == (130, b"", "")
+
+
 def test_an_ignored_interrupt_stays_ignored(poolwise: Any) -> None:
     """A background job of a script, which starts with SIGINT ignored, does not die of a Ctrl-C for others."""
 

@@ -353,11 +353,18 @@ def test_head_ends_an_endless_run_quietly(poolwise: Any, shape: str) -> None:
     assert (ended.code, ended.err) == (1, "")
 
 
-def test_a_full_disk_is_an_error(poolwise: Any, lines: Lines) -> None:
-    """Outcomes that cannot be written end the run with a sentence."""
-    ended = poolwise("run", "functions:same", lines([1]), "-o", "/dev/full")
+@pytest.mark.parametrize("name", ["/dev/full", "stdout"])
+def test_a_full_disk_is_an_error(poolwise: Any, lines: Lines, name: str) -> None:
+    """Outcomes that cannot be written end the run with a sentence, which is said once."""
+    words = ["run", "functions:same", lines([1])]
+    if name == "stdout":
+        with open("/dev/full", "wb") as full:
+            ended = poolwise(*words, stdout=full)
+    else:
+        ended = poolwise(*words, "-o", name)
     assert ended.code == 1
-    assert ended.err.splitlines()[0] == "error: cannot write outcomes to /dev/full: No space left on device"
+    assert ended.err.splitlines()[0] == f"error: cannot write outcomes to {name}: No space left on device"
+    assert ended.err.count("error: ") == 1
 
 
 @pytest.mark.parametrize("shape", ["1x1", "1x2", "2x1"])
@@ -385,6 +392,19 @@ def test_closed_streams(poolwise: Any, lines: Lines, closed: str, lines_out: int
     )
     assert done.returncode == 0, done
     assert [json.loads(line)["ok"] for line in done.stdout.splitlines()] == [True] * lines_out
+
+
+@pytest.mark.parametrize("words", ["-", "--csv - --column a"])
+def test_items_from_a_stdin_that_is_closed(poolwise: Any, words: str) -> None:
+    """Standard input that is closed is not an empty one: a usage error."""
+    done = subprocess.run(
+        f"{sys.executable} -m poolwise run functions:same {words} <&-",
+        shell=True,
+        cwd=poolwise.folder,
+        env=poolwise.environment,
+        capture_output=True,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (2, b"", b"error: cannot read stdin: it is closed\n")
 
 
 def test_help_is_there(poolwise: Any) -> None:

@@ -352,6 +352,7 @@ class Running:
         worker, lane: where.
         responsive: other threads of its process get to run; where not, something in it holds the GIL, and tasks
             that seem to take long may only be waiting for that.
+        executing: a coroutine that has its loop at this moment.
     """
 
     batch_id: int
@@ -360,6 +361,7 @@ class Running:
     worker: int = 0
     lane: int = 0
     responsive: bool = True
+    executing: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ import types
 import weakref
 from collections import deque
 from collections.abc import Callable, Collection, MutableSequence, Sequence
+from dataclasses import replace
 from queue import SimpleQueue
 from typing import Any, Protocol
 
@@ -27,13 +28,15 @@ from poolwise._core.model import Batch, Done, Failure, Lost, Running, Spec, clas
 
 BATCH, POSITION, PHASE, STARTED = range(4)
 SLOT_WORDS = 4
-IDLE, LOADING, RUNNING, SENDING = range(4)
+IDLE, LOADING, RUNNING, SENDING, EXECUTING = range(5)  # EXECUTING: a coroutine that runs, and has its loop now.
+BEGUN = (RUNNING, EXECUTING)
 _WORD = 0x7FFF_FFFF  # Slot words have 32 bits: memoryview writes those five times as fast as 64.
 
 FLUSH_SECONDS = 0.025
 RECALL_SECONDS = 0.1
 INLINE_RECALL_SECONDS = 0.01
 _LEAVE_SECONDS = 0.02
+NO_PULSE_SECONDS = 0.5
 
 _clock = time.perf_counter
 _cpu_clock = time.thread_time
@@ -469,11 +472,31 @@ def running_in(slot: Sequence[int], worker: int, lane: int) -> Running | None:
     """Read a slot that its lane may be writing: consistent, or None."""
     for _ in range(8):
         batch, position, phase, started = slot[BATCH], slot[POSITION], slot[PHASE], slot[STARTED]
-        if phase != RUNNING:
+        if phase not in BEGUN:
             return None
         if (batch, position, phase) == (slot[BATCH], slot[POSITION], slot[PHASE]):
-            return Running(batch, position, reading_of(started), worker, lane)
+            return Running(batch, position, reading_of(started), worker, lane, executing=phase == EXECUTING)
     return None
+
+
+def answerable(found: list[Running], pulse: float) -> list[Running]:
+    """Say which coroutines may be blamed for not ending, by whoever is outside their loop.
+
+    A loop that goes round sees to its timeouts itself. Where it is blocked, that is the one that has it; the others
+    wait for that one, and their time stopped at the last pulse. Where a task that an item made has the loop, or a
+    callback, nobody knows whose that is: all are suspects.
+
+    Args:
+        found: what runs on the loop.
+        pulse: when the loop last went round.
+    """
+    if _clock() - pulse > NO_PULSE_SECONDS:
+        holding = [task for task in found if task.executing]
+        if holding:
+            return holding
+        certain = len(found) == 1
+        return [replace(task, started=max(task.started, pulse), responsive=certain) for task in found]
+    return [replace(task, started=max(task.started, pulse)) for task in found]
 
 
 def _starred(fn: Callable[..., Any]) -> Callable[[Any], Any]:

@@ -22,7 +22,19 @@ from poolwise._core.errors import BackendError, signal_name
 from poolwise._core.model import Batch, Done, Failure, Lost, Running, Shape, Spec
 from poolwise._runtime import wire
 from poolwise._runtime.channel import Channel, Segments, create_memory, write_parcel
-from poolwise._runtime.lanes import BATCH, LOADING, PHASE, POSITION, RUNNING, SENDING, STARTED, reading_of, running_in
+from poolwise._runtime.lanes import (
+    BATCH,
+    BEGUN,
+    LOADING,
+    NO_PULSE_SECONDS,
+    PHASE,
+    POSITION,
+    SENDING,
+    STARTED,
+    answerable,
+    reading_of,
+    running_in,
+)
 from poolwise._runtime.launcher import open_launcher
 from poolwise._runtime.sites import Host, Site
 from poolwise._runtime.slots import SlotMemory
@@ -30,18 +42,18 @@ from poolwise._runtime.worker import unpack_failure
 
 _CLOSE_SECONDS = 2.0
 _MOST_START_DEATHS = 3
-_NO_PULSE_SECONDS = 0.5
 _numbers = count(1)
 
 
 class _Worker:
     """The parent's view of a child process."""
 
-    __slots__ = ("assigned", "batches", "channel", "classes", "lanes", "number", "peak_lanes", "ready", "retiring",
-                 "segments", "slots", "stopped", "stuck", "suspect")  # fmt: skip
+    __slots__ = ("assigned", "batches", "channel", "classes", "coroutine", "lanes", "number", "peak_lanes",
+                 "ready", "retiring", "segments", "slots", "stopped", "stuck", "suspect")  # fmt: skip
 
-    def __init__(self, number: int, channel: Channel, slots: SlotMemory, lanes: int) -> None:
+    def __init__(self, number: int, channel: Channel, slots: SlotMemory, lanes: int, *, coroutine: bool) -> None:
         self.number = number
+        self.coroutine = coroutine  # Its pulse is that of a loop.
         self.channel = channel
         self.slots = slots
         self.lanes = self.peak_lanes = lanes
@@ -60,7 +72,9 @@ class _Worker:
         found = [
             task for lane in range(self.peak_lanes) if (task := running_in(self.slots.slot(lane), self.number, lane))
         ]
-        if len(found) > 1 and time.perf_counter() - self.slots.pulse > _NO_PULSE_SECONDS:
+        if self.coroutine:
+            return answerable(found, self.slots.pulse)
+        if len(found) > 1 and time.perf_counter() - self.slots.pulse > NO_PULSE_SECONDS:
             found = [replace(task, responsive=False) for task in found]
         return found
 
@@ -107,7 +121,7 @@ class ProcessSite(Site):
         except OSError as error:
             slots.close()
             raise BackendError(f"no worker process can be started: {error}") from error
-        worker = _Worker(number, channel, slots, self._shape.lanes)
+        worker = _Worker(number, channel, slots, self._shape.lanes, coroutine=self._spec.coroutine)
         self._workers[number] = worker
         settings = {
             "spec": replace(self._spec, fn=len, setup=None),  # The function itself travels as bytes.
@@ -425,7 +439,7 @@ def _last_words(worker: _Worker) -> tuple[list[Running], list[int], list[int]]:
         batch = worker.batches.get(slot[BATCH])
         if batch is None:
             continue
-        if slot[PHASE] == RUNNING:
+        if slot[PHASE] in BEGUN:
             running.append(Running(batch.id, slot[POSITION], reading_of(slot[STARTED]), worker.number, lane))
         elif slot[PHASE] in doubtful:
             doubtful[slot[PHASE]].append(batch.id)

@@ -46,11 +46,11 @@ class SlotMemory:
 
     @property
     def pulse(self) -> float:
-        """Clock reading when a thread of the worker last had its GIL; meaningless where none notes it."""
+        """Clock reading when a thread of the worker last had its GIL, or its loop went round, where that is noted."""
         return reading_of(self.words[self.lanes * SLOT_WORDS])
 
-    @pulse.setter
-    def pulse(self, now: float) -> None:
+    def note_pulse(self, now: float) -> None:
+        """Note it."""
         self.words[self.lanes * SLOT_WORDS] = milliseconds(now)
 
     def close(self) -> None:

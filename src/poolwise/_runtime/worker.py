@@ -140,7 +140,9 @@ class _Worker:
             group = ThreadGroup(spec, self.emit, worker=self.number, load=self.load)
         slots = SlotMemory(lanes, self.slots_address)
         group.slots = slots.slot
-        if spec.timeout is not None:
+        if spec.coroutine:
+            group.note_pulse = slots.note_pulse
+        elif spec.timeout is not None:
             threading.Thread(target=_beat, args=(slots,), name="poolwise-pulse", daemon=True).start()
         self.group = group
         own = group.add_lane() if lanes == 1 and not spec.coroutine else None
@@ -250,7 +252,7 @@ def _beat(slots: SlotMemory) -> None:
     """Note now and then that threads of this process get to run, which they do not while an item holds the GIL."""
     pause = threading.Event()
     while True:
-        slots.pulse = time.perf_counter()
+        slots.note_pulse(time.perf_counter())
         pause.wait(_PULSE_SECONDS)
 
 

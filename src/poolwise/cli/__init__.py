@@ -10,6 +10,14 @@ from __future__ import annotations
 
 def main() -> None:
     """Run the command line of this process and exit with its code."""
+    try:
+        code = _run()
+    except KeyboardInterrupt:  # Before a command began, or after it ended: there is nothing to finish.
+        code = 130
+    raise SystemExit(code)
+
+
+def _run() -> int:
     import sys
 
     from poolwise.cli.streams import fill_gaps, flush_quietly
@@ -20,4 +28,4 @@ def main() -> None:
 
     code = run_app(sys.argv[1:])
     flush_quietly()
-    sys.exit(code)
+    return code

@@ -208,7 +208,9 @@ _ORDER = "poolwise.cli.operations"
 def _images(
     context: typer.Context,
     source: Annotated[str, typer.Argument(metavar="SRC", help="A folder, searched with its subfolders.")],
-    destination: Annotated[str, typer.Argument(metavar="DST", help="The folder for the results; it is created.")],
+    destination: Annotated[
+        str, typer.Argument(metavar="DST", help="The folder for the results; files of the same names are replaced.")
+    ],
     *,
     blur: Annotated[
         list[float] | None,

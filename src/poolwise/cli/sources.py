@@ -232,8 +232,10 @@ def matching_paths(pattern: str) -> list[str]:
 
 def _open(path: str) -> int:
     if path == "-":
-        from poolwise.cli.streams import claim_stdin
+        from poolwise.cli.streams import claim_stdin, stdin_closed
 
+        if stdin_closed():
+            raise CommandError("cannot read stdin: it is closed")
         return claim_stdin()
     try:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))

@@ -24,6 +24,14 @@ class OutputFailed(Exception):
     """The outcomes cannot be written; the message says why."""
 
 
+_filled: set[int] = set()
+
+
+def stdin_closed() -> bool:
+    """Say whether this process was started without standard input (`<&-`)."""
+    return 0 in _filled
+
+
 def fill_gaps() -> None:
     """Open the standard descriptors that were closed (`2>&-`), or the next files opened would take their numbers."""
     for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
@@ -32,6 +40,7 @@ def fill_gaps() -> None:
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest free number: this one
             os.set_inheritable(number, True)
+            _filled.add(number)
         if getattr(sys, name) is None:
             setattr(sys, name, os.fdopen(number, mode, closefd=False))
 
@@ -81,6 +90,7 @@ class LineWriter:
         self._file = file
         self._name = name
         self._prefix = prefix
+        self._failed = False
 
     def write(self, line: bytes) -> None:
         """Write a line and flush it.
@@ -93,6 +103,7 @@ class LineWriter:
             self._file.write(self._prefix + line)
             self._file.flush()
         except OSError as error:
+            self._failed = True
             raise self._translated(error) from error
 
     def _translated(self, error: OSError) -> Exception:
@@ -110,5 +121,5 @@ class LineWriter:
             self._file.close()
         except OSError as close_error:
             # What write() could not flush is tried again by close(): only the first failure is news.
-            if error is None:
+            if error is None and not self._failed:
                 raise self._translated(close_error) from close_error

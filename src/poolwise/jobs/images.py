@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, TypedDict, cast
@@ -70,14 +70,14 @@ def images(
     Args:
         source: a folder, searched recursively for the names in `SUFFIXES`. Links to folders are not followed, and
             `destination` is left out where it lies inside.
-        destination: a folder, created where it is missing.
+        destination: a folder, created where it is missing; not one that holds `source`.
         **options: `blur=` and `fit=` (see `Operations`); every other option goes to `poolwise.run`.
 
     Returns:
         A run with one outcome per file: `key` is its path in `source`, `value` the path of the result.
 
     Raises:
-        UsageError: where an argument cannot be meant, or an original would be overwritten.
+        UsageError: where an argument cannot be meant, or originals might be overwritten.
         BackendUnavailable: where Pillow is not installed.
     """
     require_pillow()
@@ -86,10 +86,12 @@ def images(
         raise UsageError(f"no operation is given; there are: {', '.join(_OPERATIONS)}")
     run_options: dict[str, Any] = {name: value for name, value in options.items() if name not in _OPERATIONS}
     run_options.setdefault("hint", "cpu")
+    for name, path in (("source", source), ("destination", destination)):
+        if not os.fspath(path):
+            raise UsageError(f"{name} is empty; it must name a folder")
     folder, output = os.path.abspath(source), os.path.abspath(destination)
     _check_folders(folder, output)
     paths = find_images(folder, without=output)
-    _spare_originals(folder, output, paths)
     run_options.setdefault("total", len(paths))
     return poolwise.run(Conversion(folder, output, tuple(operations)), paths, **run_options)
 
@@ -143,20 +145,13 @@ def find_images(folder: str | os.PathLike[str], *, without: str | os.PathLike[st
 
 
 def _check_folders(source: str, destination: str) -> None:
+    """Refuse a destination that is no folder, or where results may replace photographs that are not theirs."""
     if os.path.exists(destination) and not os.path.isdir(destination):
         raise UsageError(f"{destination!r} is not a folder")
     if os.path.realpath(source) == os.path.realpath(destination):
         raise UsageError(f"source and destination are the same folder, {source!r}; originals are never overwritten")
-
-
-def _spare_originals(source: str, destination: str, paths: Sequence[str]) -> None:
-    """Refuse results that would land in the source folder, where the destination holds it."""
-    inside, outside = os.path.join(os.path.realpath(source), ""), os.path.join(os.path.realpath(destination), "")
-    if not inside.startswith(outside):
-        return
-    for path in paths:
-        if (outside + path).startswith(inside):
-            raise UsageError(f"the result of {path!r} would be written into the source folder, {source!r}")
+    if os.path.join(os.path.realpath(source), "").startswith(os.path.join(os.path.realpath(destination), "")):
+        raise UsageError(f"destination {destination!r} holds the source folder; results need a folder of their own")
 
 
 def checked_operation(name: str, value: Any) -> tuple[str, Any]:
