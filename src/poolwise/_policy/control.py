@@ -189,13 +189,21 @@ class LaneController:
         most: how many there may ever be.
         fewest: how many there must always be.
         known: what fewer lanes did before: (lanes, items a second, response time in seconds), or None.
+        backlog: things that a lane may hold at a time, the running one included; 0 where lanes go at once.
     """
 
     def __init__(
-        self, lanes: int = 4, *, most: int = 512, fewest: int = 1, known: tuple[int, float, float] | None = None
+        self,
+        lanes: int = 4,
+        *,
+        most: int = 512,
+        fewest: int = 1,
+        known: tuple[int, float, float] | None = None,
+        backlog: int = 0,
     ) -> None:
         self._fewest = max(1, fewest)
         self._most = max(self._fewest, most)
+        self._backlog = backlog
         self._lanes = self._bounded(lanes)
         self._phase = "grow"
         self._base = self._lanes  # what is held; probes and the way back after errors start from here
@@ -437,6 +445,7 @@ class LaneController:
     def _grow_again(self) -> None:
         """Begin anew from half the lanes: what is known of response times may be as old as the throughput."""
         self._start_growth()
+        self._proven = True  # These lanes, or nearly as many, paid until now.
         self._set(math.ceil(self._base / 2))
 
     def _other_lanes(self) -> int:
@@ -475,7 +484,8 @@ class LaneController:
         """Change the lanes, and begin a window once every lane had its turn under them."""
         lanes = self._bounded(lanes)
         if discard and lanes != self._lanes:
-            self._discard = lanes
+            # What the lanes that go have in hand, and before them, still tells of the time before.
+            self._discard = lanes if lanes > self._lanes else max(lanes, self._backlog * self._lanes)
         self._lanes = lanes
         self._window = _Window(began_at=self._window.now, now=self._window.now)
 

@@ -173,7 +173,7 @@ def kind_of(demands: Demands) -> Kind:
     if demands.wire is not None and demands.wire > _TRANSFER * response and (demands.bytes or 0) > 64 * 1024:
         return "transfer"
     if demands.wait_share > _WAITING:
-        return "io"
+        return "io" if demands.held is None or demands.held.high < 0.5 * response else "unknown"
     if demands.wait_share > _BUSY:
         return "mixed" if demands.held is not None or demands.cpu.value > _BUSY * response else "unknown"
     share = demands.held_of_busy

@@ -35,6 +35,7 @@ _ENOUGH = 64
 _FEW = 8
 _ENDLESS = 1 << 40
 _CLEAR_WIDTH = 0.35
+_BACKLOG = 2
 _LOOK_SECONDS = 0.005
 _WARM_SECONDS = 15.0
 _FULL = 0.75  # Share of one core that lanes of one process use: more lanes would only fight for the GIL.
@@ -220,7 +221,7 @@ class Pilot:
         if self._trial is not None:
             self._trial.add(done, good)
         if self._control is not None and self.stage is Stage.LANES:
-            self._control.add(now, good, failed, done.seconds, turns=1)
+            self._control.add(now, good, failed, done.seconds, turns=int(done.final))
 
     @property
     def _in_first_shape(self) -> bool:
@@ -268,14 +269,15 @@ class Pilot:
         if self._began is None or self._seen.items == 0:
             return Move(self.shape, knock=facts.can_knock and not self.in_children)
         elapsed = facts.now - self._began
-        knock = facts.can_knock and not self.in_children and elapsed < 2 * _LONGEST_PROBE_SECONDS
+        knock = facts.can_knock and not self.in_children and elapsed < 3 * _LONGEST_PROBE_SECONDS
         if not self._seen.may_wait and (elapsed < _SHORTEST_PROBE_SECONDS or facts.now < self._look_at):
             return Move(self.shape, knock=knock)
         self._look_at = facts.now + _LOOK_SECONDS
         demands = self._estimate(facts)
         if self._waits_clearly(demands, facts):
             return self._spread(demands, facts)
-        undecided = elapsed < _LONGEST_PROBE_SECONDS and not _is_clear(demands)
+        longest = _LONGEST_PROBE_SECONDS * (2 if kind_of(demands) == "unknown" else 1)
+        undecided = elapsed < longest and not _is_clear(demands)
         if elapsed < _SHORTEST_PROBE_SECONDS or undecided or self._all < self._look_again_at:
             return Move(self.shape, knock=knock)
         rivals = shortlist(demands, self.ground, self.shape, isolate=self._isolate)
@@ -409,8 +411,16 @@ class Pilot:
         told = ", ".join(f"{shape}: {rate:,.4g} items/s" for shape, rate in self._rates.items())
         reasons = [f"tried on real items: {told}"]
         if demands.wait_share > 0.15 and (best.shape.lanes > 1 or self._coroutine) and not self._isolate:
-            return self._to_lanes(best.shape, facts, reasons)
+            return self._to_lanes(best.shape, facts, reasons, self._known_beside(best.shape, trial, demands))
         return self._hold(reasons)
+
+    def _known_beside(self, best: Shape, trial: Trial, demands: Demands) -> tuple[int, float, float] | None:
+        """Return what fewer lanes than the best shape's were seen to do, for the lane controller."""
+        fewer = [shape for shape in trial.rates if shape.total < best.total]
+        if not fewer:
+            return None
+        shape = max(fewer, key=lambda shape: shape.total)
+        return shape.total, trial.mean(shape), demands.response.value
 
     def _hold(self, reasons: Sequence[str]) -> Move:
         self.stage = Stage.HOLD
@@ -457,7 +467,7 @@ class Pilot:
         self.shape = shape
         fewest = 1 if self._lane_is_worker else shape.workers
         most = self._most_lanes(shape.workers)
-        self._control = LaneController(shape.total, most=most, fewest=fewest, known=known)
+        self._control = LaneController(shape.total, most=most, fewest=fewest, known=known, backlog=_BACKLOG)
 
     def _to_lanes(
         self, shape: Shape, facts: Facts, reasons: Sequence[str], known: tuple[int, float, float] | None = None

@@ -36,6 +36,7 @@ FLUSH_SECONDS = 0.025
 RECALL_SECONDS = 0.1
 INLINE_RECALL_SECONDS = 0.01
 _LEAVE_SECONDS = 0.02
+_AT_ONCE = 4
 NO_PULSE_SECONDS = 0.5
 
 _clock = time.perf_counter
@@ -557,15 +558,29 @@ class ThreadGroup(LaneGroup):
     def __init__(self, spec: Spec, emit: Emit, **options: Any) -> None:
         super().__init__(spec, emit, **options)
         self._context = contextvars.copy_context()
+        self._wanted = 0
+        self._resizing = threading.Lock()
         self._threads: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
 
     def resize(self, count: int) -> None:
-        """Move toward that many lanes; running tasks are finished."""
-        while self.count < count:
-            self._start_lane()
-        while self.count > count:
-            self.count -= 1
-            self.queue.put(None)
+        """Move toward that many lanes; running tasks are finished.
+
+        Many new lanes come one after the other while those that there are work on: to start a thread takes a
+        millisecond and more where a hundred others want the GIL.
+        """
+        self._wanted = count
+        if count - self.count > _AT_ONCE and self.count:
+            start_unattended(self._approach)
+        else:
+            self._approach()
+
+    def _approach(self) -> None:
+        with self._resizing:
+            while self.count < self._wanted and not self._closed:
+                self._start_lane()
+            while self.count > self._wanted:
+                self.count -= 1
+                self.queue.put(None)
 
     def add_lane(self) -> Lane:
         """Make a lane, which somebody must `serve`."""

@@ -21,7 +21,8 @@ from poolwise._runtime.lanes import start_unattended
 MEAN_SLEEP_SECONDS = 0.001
 BURST_SECONDS = 0.05
 _MOST_KNOCKS = 4096
-_CALIBRATION_SECONDS = 60e-6  # Oversleep of a timer that nobody holds up, where context switches cannot be counted.
+_IDLE_SECONDS = 60e-6  # How late a timer wakes a thread that nobody holds up, until it is learnt.
+_LEARNING = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +101,7 @@ class Probe:
         clock, sleep, cpu_clock = time.perf_counter, time.sleep, time.thread_time
         draw = random.Random().expovariate
         switches = _switch_counter()
-        idle = _CALIBRATION_SECONDS
+        idle = _IDLE_SECONDS
         base = self._cpu
         burst_ends = clock() + BURST_SECONDS
         while not stop.is_set():
@@ -116,5 +117,7 @@ class Probe:
             late = max(0.0, ended - started - wanted)
             held = switches() - before > 1 if switches is not None else late > 3 * idle + 50e-6
             waited = max(0.0, late - idle) if held else 0.0
+            if not held:  # How late a timer wakes a thread that nobody holds up.
+                idle += _LEARNING * (late - idle)
             self.knocks.append((ended - waited, max(0.0, ended - started - waited), waited, held))
             self._cpu = base + cpu_clock()
