@@ -18,7 +18,7 @@ Kind = Literal["io", "gil", "cpu", "mixed", "tiny", "transfer", "unknown"]
 TINY_SECONDS = 20e-6
 _WAITING = 0.80  # Waits for more than this share of its time: io.
 _BUSY = 0.20  # Waits for less than this: bound by computing.
-_HELD, _FREE = 0.75, 0.25  # Share of the busy time with the GIL held: above it gil, below it cpu.
+_HELD, _FREE = 0.85, 0.20  # Share of the busy time with the GIL held: above it gil, below it cpu.
 _TRANSFER = 0.5  # Moving an item between processes takes more than this share of its own time.
 _TWO_SIGMA = 2.0
 
@@ -185,7 +185,7 @@ def kind_of(demands: Demands) -> Kind:
 def _by_held(share: Estimate) -> Kind:
     """Tell gil, cpu and mixed apart by the held share of the busy time."""
     if share.value >= _HELD:
-        return "gil" if share.low > _FREE else "unknown"
+        return "gil" if share.low > 0.5 else "unknown"
     if share.value <= _FREE:
-        return "cpu" if share.high < _HELD else "unknown"
+        return "cpu" if share.high < 0.5 else "unknown"
     return "mixed" if share.high - share.low < 0.6 else "unknown"

@@ -120,19 +120,30 @@ class _Seen:
                 self.items = self.failed = 0
                 self.seconds = self.squares = self.cpu = 0.0
                 self.spans.clear()
-        self.items += count
         self.failed += failed
-        self.seconds += done.seconds
-        if done.clocks is not None:
-            self.squares += sum(seconds * seconds for _, seconds, _ in done.clocks)
+        if failed and done.clocks is not None:
+            self._add_good(done)  # To fail may be quicker than to succeed.
         else:
+            self.items += count
+            self.seconds += done.seconds
             self.squares += done.seconds * done.seconds / count
-        if done.cpu_seconds is None:
-            self.cpu_known = False
-        else:
-            self.cpu += done.cpu_seconds
+            if done.clocks is not None:
+                self.squares += sum(seconds * seconds for _, seconds, _ in done.clocks) - done.seconds**2 / count
+            if done.cpu_seconds is None:
+                self.cpu_known = False
+            else:
+                self.cpu += done.cpu_seconds
         if len(self.spans) < _MOST_SPANS:
             self.spans.append((done.started, done.started + done.seconds))
+
+    def _add_good(self, done: Done) -> None:
+        assert done.clocks is not None
+        for position, (_, seconds, cpu) in enumerate(done.clocks, done.first):
+            if position not in done.failures:
+                self.items += 1
+                self.seconds += seconds
+                self.squares += seconds * seconds
+                self.cpu += cpu or 0.0
 
     @property
     def may_wait(self) -> bool:
@@ -181,7 +192,8 @@ class Pilot:
         self._seen = _Seen()
         self._later = _Seen()  # With many lanes, where waiting work is concerned.
         self._used = 0.0  # Cores that this process used when last looked at.
-        self._all = 0
+        self._all = 0  # Executions that ended well.
+        self._executed = 0
         self._began: float | None = None
         self._gauge: Gauge | None = None
         self._trial: Trial | None = None
@@ -209,6 +221,7 @@ class Pilot:
         """Take in an event; `failed` of its executions did not end well."""
         good = len(done.values) - failed
         self._all += good
+        self._executed += len(done.values)
         if self._began is None:
             self._began = min(done.started, now)
             self._gauge = Gauge(self.shape.total, done.started, children=self.in_children)
@@ -298,15 +311,15 @@ class Pilot:
         seen = self._seen
         count = seen.items
         response = mean_estimate(count, seen.seconds, seen.squares)
-        children = facts.children_seconds / max(1, self._all)
+        children = facts.children_seconds / max(1, self._executed)
         native = 0.0
         if seen.cpu_known:
             cpu = seen.cpu / count
-            others = facts.cpu_seconds / max(1, self._all) - cpu
+            others = facts.cpu_seconds / max(1, self._executed) - cpu
             if not self.in_children and others > 0.3 * response.value and others * count > 0.002:
                 native = others
         else:
-            cpu = min(facts.cpu_seconds / max(1, self._all), response.value * self.ground.cores)
+            cpu = min(facts.cpu_seconds / max(1, self._executed), response.value * self.ground.cores)
         total = cpu + native + children
         held = self._held(facts, response)
         if self._saturated(facts, held, response):  # Lanes wait for each other here: alone it would not take so long.
