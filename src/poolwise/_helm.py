@@ -111,14 +111,24 @@ class PilotHelm:
         clock: what time it is.
         meter: of the same run.
         scout: says what sending costs.
+        memory_bytes: that all workers may hold, or None.
     """
 
-    def __init__(self, pilot: Pilot, backend: Backend, clock: Clock, meter: Meter, scout: Scout) -> None:
+    def __init__(
+        self,
+        pilot: Pilot,
+        backend: Backend,
+        clock: Clock,
+        meter: Meter,
+        scout: Scout,
+        memory_bytes: int | None = None,
+    ) -> None:
         self.pilot = pilot
         self._backend = backend
         self._clock = clock
         self._meter = meter
         self._scout = scout
+        self._memory_bytes = memory_bytes
         self._probe = Probe()
         self._cpu = 0.0
         self._children = 0.0
@@ -165,12 +175,21 @@ class PilotHelm:
         self.pilot.observe(done, failed, self._clock.now())
 
     def steer(self, shape: Shape, remaining: int | None, *, starved: bool) -> Shape:
-        if self.pilot.stage is Stage.HOLD:
+        self._respect_memory(shape)
+        if self.pilot.stage is Stage.HOLD and shape == self.pilot.shape:
             return shape
         shape = self._follow(shape, remaining, starved)
         if self.pilot.stage in (Stage.HOLD, Stage.LANES) and self._settled_at is None:
             self._settle()
         return shape
+
+    def _respect_memory(self, shape: Shape) -> None:
+        """Workers may hold more than this process did when it was guessed how many fit."""
+        if self._memory_bytes is None or shape.workers == 1 or self._meter.resident_bytes == 0:
+            return
+        affordable = max(1, self._memory_bytes // self._meter.resident_bytes)
+        if affordable < shape.workers:
+            self.pilot.cap_workers(affordable)
 
     def _settle(self) -> None:
         """The shape is decided, as far as it ever is: from now on knock a little now and then."""

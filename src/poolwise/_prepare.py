@@ -96,7 +96,7 @@ def prepare(
         room = ground(given if given.picklable else replace(given, limits=replace(limits, workers=1)))
         eager = given.coroutine or (options.hint == "io" and plan.shape.workers == 1 and not plan.isolate)
         pilot = Pilot(plan, room, coroutine=given.coroutine, isolate=plan.isolate, eager=eager, long=long)
-        helm = PilotHelm(pilot, backend, clock, meter, _scout(fn, options.setup))
+        helm = PilotHelm(pilot, backend, clock, meter, _scout(fn, options.setup), limits.memory)
     engine = Engine(backend, rules, clock, helm, meter)
     source: Iterator[Any] = iter(iterables[0]) if len(iterables) == 1 else zip(*iterables)
     stream = Stream(engine, source, ordered=options.ordered)
@@ -121,6 +121,7 @@ def _circumstances(fn: Callable[..., Any], options: Choices, limits: Limits, tot
         in_lane=lanes.in_lane.get(),
         total=total,
         gil=has_gil(),
+        open_files=host.open_files_limit(),
         resident_bytes=resident,
         available_bytes=host.available_memory_bytes() if resident * cores > _MUCH_BYTES else None,
     )

@@ -279,3 +279,29 @@ def test_profile_refuses_seconds(seconds: Any) -> None:
     """Seconds that cannot be meant are a UsageError before anything runs."""
     with pytest.raises(poolwise.UsageError, match="seconds"):
         poolwise.profile(abs, [1], seconds=seconds)
+
+
+@pytest.mark.parametrize("megabytes", [1, 100_000])
+def test_memory_caps_workers(megabytes: int, tmp_path: Path) -> None:
+    """`limits.memory` keeps workers away that it has no room for, and costs no item."""
+    limits = Limits(memory=megabytes << 20)
+    results = poolwise.map(lambda x: counted(tmp_path, _python, x), range(2500), limits=limits)
+    assert list(results) == [x * 3 for x in range(2500)]
+    assert_each_once(tmp_path, 2500)
+    if megabytes == 1:
+        assert results.plan.shape.workers == 1
+
+
+def test_workers_that_grow_are_capped(tmp_path: Path) -> None:
+    """Workers that come to hold more than `limits.memory` has room for become fewer in the middle of the run."""
+    here = os.getpid()
+    kept: list[bytearray] = []
+
+    def grow(x: int) -> int:
+        if os.getpid() != here and len(kept) < 40:
+            kept.append(bytearray(b"x" * 10_000_000))
+        return counted(tmp_path, _python, x)
+
+    results = poolwise.map(grow, range(6000), limits=Limits(memory=600 << 20))
+    assert list(results) == [x * 3 for x in range(6000)]
+    assert_each_once(tmp_path, 6000)

@@ -269,6 +269,15 @@ class Pilot:
         """It wants to be asked soon, whatever happens: something is being made ready, or a window may end."""
         return self.stage is Stage.TRIAL
 
+    def cap_workers(self, most: int) -> None:
+        """There is room for no more than that many workers: keep to it from now on."""
+        self.ground = replace(self.ground, most_workers=most, waiting_workers=min(most, self.ground.waiting_workers))
+        self._reasons.append(f"limits.memory has room for {most} worker{'s' if most > 1 else ''}")
+        self._trial = self._warm = self._gauge = None
+        if most < self.shape.workers:
+            self.shape = Shape(most, self.shape.lanes)
+        self._hold(())
+
     def _refuse(self, reason: str) -> None:
         self._refusal = reason
         self._reasons.append(f"no child processes: {reason}")

@@ -80,6 +80,7 @@ class Circumstances:
         gil: this interpreter has one.
         resident_bytes: what this process holds, as a guess at what a worker will; 0 where not known.
         available_bytes: memory that can still be allocated, or None where not known.
+        open_files: files and sockets that a process may have open, or None where not known.
     """
 
     shape: str | Shape
@@ -96,10 +97,12 @@ class Circumstances:
     gil: bool = True
     resident_bytes: int = 0
     available_bytes: int | None = None
+    open_files: int | None = None
 
 
 FIRST_LANES = 16  # For waiting work of unknown length.
 _WAITING_WORKERS = 4  # A core: under isolate each lane of waiting work is a process, which holds memory.
+_FILES_PER_LANE = 4  # That an item which waits may have open: a socket, a file, and as much again.
 FEW_ITEMS = 64  # Waiting work of no more items than this gets a lane for each.
 
 
@@ -186,12 +189,13 @@ def ground(given: Circumstances) -> Ground:
     fitting = None
     if room is not None and given.resident_bytes > 0:
         fitting = max(1, room // given.resident_bytes)
+    lanes = MOST_LANES if given.open_files is None else max(1, min(MOST_LANES, given.open_files // _FILES_PER_LANE))
     total = limits.in_flight if limits.in_flight is not None else MOST_LANES
     most = min(total, fitting if fitting is not None else total)
     return Ground(
         cores=given.cores,
         most_workers=max(1, min(workers, most)),
-        most_lanes=1 if given.isolate else min(limits.lanes or MOST_LANES, total),  # isolate: one lane a worker
+        most_lanes=1 if given.isolate else min(limits.lanes or lanes, total),  # isolate: one lane a worker
         most_total=total,
         per_second=limits.per_second,
         gil=given.gil,

@@ -77,6 +77,17 @@ def available_memory_bytes(*, root: str | os.PathLike[str] = "/") -> int:
     return min([_memory_of_system(root), *_memory_left_in_cgroups(root)])
 
 
+def open_files_limit() -> int | None:
+    """Return how many files and sockets this process may have open; None where nothing says so."""
+    try:
+        import resource
+
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    except (ImportError, AttributeError, OSError, ValueError):  # Windows; a sandbox
+        return None
+    return soft if soft > 0 else None  # RLIM_INFINITY is -1 or huge
+
+
 def resident_bytes(*, root: str | os.PathLike[str] = "/") -> int:
     """Return how many bytes of physical memory this process holds; 0 where that is not known.
 
