@@ -29,6 +29,7 @@ actions = st.lists(
     st.one_of(
         st.tuples(st.just("submit"), st.integers(1, 7)),
         st.tuples(st.just("resize"), shapes),
+        st.tuples(st.just("warm"), st.none() | shapes),
         st.tuples(st.just("wait"), st.sampled_from([0.0, 0.001, 0.02])),
     ),
     min_size=1,
@@ -63,6 +64,10 @@ class Books:
     def resize(self, shape: Shape) -> None:
         """Resize."""
         self.backend.resize(shape)
+
+    def warm(self, shape: Shape | None) -> None:
+        """Get ready for a shape, or let go of what was made ready, or left behind."""
+        self.backend.warm(shape)
 
     def wait(self, seconds: float) -> None:
         """Enter events."""
@@ -112,7 +117,7 @@ def test_any_shape_to_any_shape(shape: Shape, script: list[tuple[str, Any]]) -> 
 def test_isolated_shapes(shape: Shape, script: list[tuple[str, Any]]) -> None:
     """The same where every lane is a child process of its own."""
     _play(items.note_slowly, Shape(shape.workers * shape.lanes, 1), [
-        (action, Shape(value.total, 1) if action == "resize" else value) for action, value in script
+        (action, Shape(value.total, 1) if isinstance(value, Shape) else value) for action, value in script
     ], isolate=True)  # fmt: skip
 
 
