@@ -324,6 +324,7 @@ class Done:
         final: nothing more will come of this batch.
         bytes: size of the items and values (see `Limits.buffered_bytes`), 0 where not known.
         resident_bytes: of the worker process, 0 where not known.
+        process_cpu_seconds: CPU that the worker process has used since it began, in all its threads; 0 where not known.
     """
 
     batch_id: int
@@ -340,6 +341,7 @@ class Done:
     final: bool = True
     bytes: int = 0
     resident_bytes: int = 0
+    process_cpu_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

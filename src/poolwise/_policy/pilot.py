@@ -39,6 +39,7 @@ _BACKLOG = 2
 _LOOK_SECONDS = 0.005
 _WARM_SECONDS = 15.0
 _FULL = 0.75  # Share of one core that lanes of one process use: more lanes would only fight for the GIL.
+_USED_UP = 0.85  # Share of all cores beyond which no shape can do much more.
 _IDLE = 0.4  # Share of one core below which lanes that do not help are held back by something inside the process.
 _ESCALATE_SECONDS = 0.05
 
@@ -191,7 +192,8 @@ class Pilot:
         self._isolate = isolate
         self._seen = _Seen()
         self._later = _Seen()  # With many lanes, where waiting work is concerned.
-        self._used = 0.0  # Cores that this process used when last looked at.
+        self._used = 0.0  # Cores that were used when last looked at.
+        self._workers_cpu: dict[int, float] = {}
         self._all = 0  # Executions that ended well.
         self._executed = 0
         self._began: float | None = None
@@ -204,7 +206,7 @@ class Pilot:
         self._demands: Demands | None = None
         self._reasons = list(plan.reasons)
         self._refusal: str | None = None
-        self._mark: tuple[float, float, int] | None = None  # clock, CPU and items when utilisation was last read
+        self._mark: tuple[float, float, int, int] | None = None  # clock, CPU, items and workers, when last looked at
         self._escalated = False
         self._look_again_at = 1
         self._look_at = 0.0
@@ -229,6 +231,8 @@ class Pilot:
             self._seen.add(done, failed)
         elif self.stage is Stage.LANES and self._later.items < _ENOUGH:
             self._later.add(done, failed)
+        if done.process_cpu_seconds:
+            self._workers_cpu[done.worker] = done.process_cpu_seconds
         if self._gauge is not None:
             self._gauge.add(done, good)
         if self._trial is not None:
@@ -432,7 +436,8 @@ class Pilot:
         self._steady = (facts.now, self._all)
         told = ", ".join(f"{shape}: {rate:,.4g} items/s" for shape, rate in self._rates.items())
         reasons = [f"tried on real items: {told}"]
-        if demands.wait_share > 0.15 and (best.shape.lanes > 1 or self._coroutine) and not self._isolate:
+        waits = kind_of(demands) in ("io", "unknown") and demands.wait_share > 0.15
+        if (waits or self._coroutine) and best.shape.total > best.shape.workers and not self._isolate:
             return self._to_lanes(best.shape, facts, reasons, self._known_beside(best.shape, trial, demands))
         return self._hold(reasons)
 
@@ -537,28 +542,23 @@ class Pilot:
         )
 
     def _escalate(self, control: LaneController, facts: Facts) -> Move:
-        """Where lanes of one process are used up, or held back by something inside it, try worker processes."""
-        if self.shape.workers > 1 or self._escalated or self.ground.most_workers < 2 or self._demands is None:
+        """Where lanes of one process are used up, or held back by something inside it, try worker processes.
+
+        Where nothing is left to try and the cores are used up, the lanes stay: it is not what the items wait for that
+        sets the pace, so there is nothing to be found out by fewer of them.
+        """
+        used, rate = self._utilisation(facts)
+        if rate <= 0 or self._demands is None:
             return Move(self.shape)
-        if self._mark is None:
-            self._mark = (facts.now, facts.cpu_seconds, self._all)
-        began, cpu, items = self._mark
-        if facts.now - began < _ESCALATE_SECONDS or self._all - items < self.shape.total:
-            return Move(self.shape)
-        used = (facts.cpu_seconds - cpu) / (facts.now - began)
-        rate = (self._all - items) / (facts.now - began)
+        everything = self.ground.cores if self.shape.workers > 1 or self.ground.most_workers > 1 else 1.0
+        if (self._escalated or self.shape.workers > 1) and used > _USED_UP * everything:
+            return self._hold([f"the cores are used up ({used:.2f} of {self.ground.cores:g})"])
         full = used > _FULL
         stuck = control.settled and control.lanes <= 3 and used < _IDLE
-        self._mark = (facts.now, facts.cpu_seconds, self._all)
-        self._used = used
         workers = self.ground.most_workers
         predicted = rate * min(workers, self.ground.cores / max(used, 1e-9))
-        if not (full or stuck) or predicted < 1.15 * rate:
+        if self.shape.workers > 1 or self._escalated or not (full or stuck) or predicted < 1.15 * rate:
             return Move(self.shape)
-        waits = not stuck and (self._demands.wait_share > 0.1 or self._coroutine)
-        lanes = self.shape.total if waits else 1
-        lanes = max(1, min(lanes, self.ground.most_lanes, self.ground.most_total // workers))
-        rival = Candidate(Shape(workers, lanes), predicted, True)
         left = self._left(facts) / rate
         if left * (1 - 1 / workers) < 2 * _CHILDREN_SECONDS:
             return Move(self.shape)
@@ -567,11 +567,29 @@ class Pilot:
         self._escalated = True
         why = "one process is used up" if full else "something inside the process holds its lanes back"
         self._reasons.append(f"{why} ({used:.0%} of a core at {rate:,.4g} items/s), so worker processes were tried")
+        waits = full and (self._demands.wait_share > 0.1 or self._coroutine)
+        lanes = self.shape.total if waits else 1
+        lanes = max(1, min(lanes, self.ground.most_lanes, self.ground.most_total // workers))
         self._gauge = None
         self.stage = Stage.TRIAL
+        rival = Candidate(Shape(workers, lanes), predicted, True)
         self._trial = Trial(Candidate(self.shape, predicted, False), rate, [rival])
         self._warm_since = facts.now
         return self._try(facts)
+
+    def _utilisation(self, facts: Facts) -> tuple[float, float]:
+        """Return the cores in use and the items a second since the last look; zeros while it is too early to say."""
+        cpu = facts.cpu_seconds + sum(self._workers_cpu.values())
+        mark = (facts.now, cpu, self._all, len(self._workers_cpu))
+        if self._mark is None or self._mark[3] != mark[3]:
+            self._mark = mark
+            return 0.0, 0.0
+        seconds, items = facts.now - self._mark[0], self._all - self._mark[2]
+        if seconds < _ESCALATE_SECONDS or items < self.shape.total:
+            return 0.0, 0.0
+        self._used = (cpu - self._mark[1]) / seconds
+        self._mark = mark
+        return self._used, items / seconds
 
     # -- what is known
 

@@ -275,7 +275,7 @@ class ProcessSite(Site):
             raise BackendError(f"{message[1]}\n\nIn the worker:\n{message[2]}")
 
     def _done(self, worker: _Worker, message: tuple[Any, ...]) -> None:
-        _, place, times, column, packed_failures, label, definitions, resident = message
+        _, place, times, column, packed_failures, label, definitions, resident, cpu = message
         batch_id, first, lane, returned, final = place
         if definitions:
             wire.add_definitions(definitions)
@@ -290,7 +290,7 @@ class ProcessSite(Site):
         self._backend.emit(
             Done(
                 batch_id, first, values, failures, worker.number, lane, started, seconds, cpu_seconds, clocks,
-                returned, final, size, resident,
+                returned, final, size, resident, cpu,
             )
         )  # fmt: skip
         worker.stuck = bool(returned) and (not final or not values)

@@ -220,7 +220,8 @@ class _Worker:
         times = (done.started, done.seconds, done.cpu_seconds, done.clocks)
         place_of = (done.batch_id, done.first, done.lane, tuple(done.returned), done.final)
         self.channel.send(
-            ("done", place_of, times, column, failures, label, definitions, self._resident()), descriptors
+            ("done", place_of, times, column, failures, label, definitions, self._resident(), time.process_time()),
+            descriptors,
         )
 
     def _resident(self) -> int:

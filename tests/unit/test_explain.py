@@ -1,0 +1,205 @@
+"""Demands, roofs, gauges and trials as values; and how a plan is told to a person."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from poolwise import Plan, Shape
+from poolwise._core.model import Done
+from poolwise._policy.demands import Demands, Estimate, Knock, held_share, kind_of
+from poolwise._policy.gauge import Gauge
+from poolwise._policy.roofs import Candidate, Ground, roofs, shortlist
+from poolwise._policy.trial import Trial
+
+exact = Estimate.exact
+
+
+def demands_of(response: float, cpu: float, held: float | None, **more: float) -> Demands:
+    share = None if held is None else Estimate(held, max(0.0, held - 0.05 * response), held + 0.05 * response)
+    return Demands(exact(response), exact(cpu), share, items=50, **more)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("demands", "kind"),
+    [
+        (demands_of(0.005, 0.00005, 0.00004), "io"),
+        (demands_of(0.005, 0.005, 0.005), "gil"),
+        (demands_of(0.005, 0.0, 0.005), "gil"),
+        (demands_of(0.005, 0.005, 0.0001), "cpu"),
+        (demands_of(0.005, 0.005, 0.0025), "mixed"),
+        (demands_of(0.005, 0.003, 0.001), "mixed"),
+        (demands_of(0.000001, 0.000001, None), "tiny"),
+        (demands_of(0.004, 0.004, 0.0, wire=0.004, bytes=8e6), "transfer"),
+        (demands_of(0.005, 0.005, None), "unknown"),
+        (Demands(exact(0.005), exact(0.005), Estimate(0.003, 0.0, 0.005), items=2), "unknown"),
+        (Demands(exact(0.005), exact(0.0), Estimate(0.0, 0.0, 0.004), items=1), "unknown"),
+        (Demands(exact(0.0), exact(0.0)), "unknown"),
+    ],
+)
+def test_kinds(demands: Demands, kind: str) -> None:
+    """Each border between kinds, and "unknown" where the interval reaches over one."""
+    assert kind_of(demands) == kind
+
+
+def test_held_share_counts_only_knocks_while_items_ran() -> None:
+    """What is heard between items says nothing about them."""
+    spans = [(1.0, 2.0), (3.0, 4.0)]
+    inside = [Knock(1.5, 0.001, 0.0, False), Knock(3.5, 0.001, 0.0, False)]
+    outside = [Knock(2.5, 0.001, 0.001, True)] * 9
+    share = held_share(inside + outside, spans)
+    assert share is not None
+    assert share.value == 0
+    assert held_share(outside, spans) is None
+    assert held_share([], []) is None
+
+
+@given(st.lists(st.tuples(st.floats(1e-6, 1e-2), st.floats(0, 1e-2), st.booleans()), min_size=1, max_size=60))
+def test_held_share_is_a_share(knocks: list[tuple[float, float, bool]]) -> None:
+    """Whatever was heard, low <= value <= high, all within 0 and 1."""
+    share = held_share(
+        [Knock(1.0, slept, waited if held else 0.0, held) for slept, waited, held in knocks], [(0.0, 2.0)]
+    )
+    assert share is not None
+    assert 0 <= share.low <= share.value <= share.high <= 1
+
+
+def test_roofs_are_sorted_and_name_what_binds() -> None:
+    """The lowest roof comes first, with the sum that gives it."""
+    found = roofs(demands_of(0.010, 0.006, 0.004), Shape(2, 4), Ground(2.0, 2), children=True)
+    assert [roof.name for roof in found] == ["cores", "gil", "lanes", "wire"]
+    assert found[0].per_second == pytest.approx(2 / 0.006)
+    assert "2 cores" in found[0].reason
+    assert roofs(demands_of(0.01, 0.0, 0.01), Shape(1, 4), Ground(2.0, 2), children=False)[0].name == "gil"
+
+
+def test_no_gil_no_roof() -> None:
+    """On a free-threaded interpreter threads have no GIL roof, and are preferred to processes."""
+    work = demands_of(0.005, 0.005, None)
+    free = Ground(4.0, 4, gil=False)
+    assert all(roof.name != "gil" for roof in roofs(work, Shape(1, 4), free, children=False))
+    assert shortlist(work, free, Shape(1, 1))[0].shape == Shape(1, 4)
+
+
+@given(
+    response=st.floats(1e-6, 10),
+    cpu=st.floats(0, 1),
+    held=st.floats(0, 1),
+    cores=st.floats(0.5, 64),
+    workers=st.integers(1, 64),
+    lanes=st.integers(1, 512),
+)
+def test_shortlists_keep_to_the_ground(
+    response: float, cpu: float, held: float, cores: float, workers: int, lanes: int
+) -> None:
+    """At most three, each within what is allowed, each promising more than the shape that runs."""
+    work = Demands(exact(response), exact(cpu * response), exact(held * response), items=9)
+    ground = Ground(cores, workers, most_lanes=lanes, most_total=lanes)
+    rivals = shortlist(work, ground, Shape(1, 1))
+    assert len(rivals) <= 3
+    for rival in rivals:
+        assert rival.shape != Shape(1, 1)
+        assert rival.shape.workers <= workers
+        assert rival.shape.lanes <= lanes
+        assert math.isfinite(rival.predicted)
+
+
+def test_gauge_counts_gaps_and_only_its_own() -> None:
+    """The throughput of a lane includes its idle gaps; events of before, or of another place, do not count."""
+    gauge = Gauge(2, 10.0, children=False)
+    for lane in (0, 1):
+        for number in range(5):
+            gauge.add(Done(0, 0, [None], {}, 0, lane, 10.0 + number * 0.2, 0.1, 0.1), 1)
+    gauge.add(Done(0, 0, [None] * 100, {}, 0, 0, 9.0, 0.1, 0.1), 100)
+    gauge.add(Done(0, 0, [None] * 100, {}, 3, 0, 11.0, 0.1, 0.1), 100)
+    assert gauge.complete
+    assert gauge.rate == pytest.approx(2 * 4 / 0.8)
+
+
+def _window(trial: Trial, now: float, per_second: float, size: float = 0.001) -> float:
+    assert trial.current is not None
+    shape = trial.current.shape
+    trial.begin(now)
+    each = shape.total / per_second
+    for number in range(400):
+        for lane in range(shape.total):
+            worker, place = (lane // shape.lanes + 1, lane % shape.lanes) if shape.workers > 1 else (0, lane)
+            trial.add(Done(0, 0, [None], {}, worker, place, now + number * each, each, size), 1)
+    now += 400 * each
+    assert trial.conclude(now, each)
+    return now
+
+
+THREADS = Candidate(Shape(1, 2), 200.0, False)
+WORKERS = Candidate(Shape(2, 1), 200.0, True)
+
+
+def test_trial_stops_at_a_rival_that_keeps_its_promise() -> None:
+    """Where the first rival does what its roofs allow, the second is not tried."""
+    trial = Trial(Candidate(Shape(1, 1), 100.0, False), 100.0, [THREADS, WORKERS])
+    _window(trial, 0.0, 195.0)
+    assert trial.current is None
+    assert trial.best == THREADS
+
+
+def test_trial_goes_on_where_a_promise_is_not_kept() -> None:
+    """Where it does not, the next is tried, and the better one wins."""
+    trial = Trial(Candidate(Shape(1, 1), 100.0, False), 100.0, [THREADS, WORKERS])
+    now = _window(trial, 0.0, 95.0)
+    assert trial.current == WORKERS
+    _window(trial, now, 190.0)
+    assert trial.best == WORKERS
+
+
+@pytest.mark.parametrize(("second", "size"), [(108.0, 0.001), (60.0, 0.004)], ids=["close", "other items"])
+def test_trial_measures_twice_where_in_doubt(second: float, size: float) -> None:
+    """Two that are close, or were seen with unlike items, run once more each, in the order A B B A."""
+    base = Candidate(Shape(1, 1), 100.0, False)
+    trial = Trial(base, 100.0, [WORKERS], base_size=0.001)
+    now = _window(trial, 0.0, second, size)
+    shapes = []
+    while trial.current is not None:
+        shapes.append(trial.current.shape)
+        now = _window(trial, now, 25.0 if trial.current == base else second, 0.004)
+    assert set(shapes) == {Shape(1, 1), Shape(2, 1)}
+    assert trial.best == WORKERS
+
+
+def test_a_plan_for_a_person() -> None:
+    """One sentence first (what it is, where it runs, what binds, both speed-ups), then the roofs, then the reasons."""
+    work = demands_of(0.003, 0.003, 0.003)
+    shape = Shape(4, 1)
+    found = tuple(roofs(work, shape, Ground(4.0, 4), children=True))
+    plan = Plan(
+        "gil",
+        shape,
+        ("tried",),
+        demands=work,
+        roofs=found,
+        predicted=found[0].per_second,
+        observed=1000.0,
+        serial=333.0,
+    )
+    text = plan.explain()
+    first = text.splitlines()[0]
+    assert first.startswith("Computing with the GIL held (gil): 4x1 (4 worker processes), bound by ")
+    assert "predicted 4.00x one lane, observed 3.00x" in first
+    assert "<- binds" in text
+
+
+def test_a_gap_is_named() -> None:
+    """Where much less was seen than the roofs allow, the explanation says so and names the cause it can."""
+    work = demands_of(0.003, 0.003, 0.0015)
+    found = tuple(roofs(work, Shape(1, 2), Ground(2.0, 2), children=False))
+    plan = Plan("mixed", Shape(1, 2), (), demands=work, roofs=found, predicted=666.0, observed=300.0, serial=333.0)
+    assert "handing the GIL from lane to lane" in plan.explain()
+
+
+def test_nothing_measured_is_said() -> None:
+    """A plan that was asked for explains itself without inventing numbers."""
+    text = Plan("unknown", Shape(2, 1), ("asked for",)).explain()
+    assert text.splitlines()[0] == "What binds it is not known: 2x1 (2 worker processes)."
+    assert "asked for" in text
