@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import signal
@@ -9,7 +10,10 @@ import subprocess
 from collections.abc import Iterator
 from typing import IO, Any
 
+import psutil
 import pytest
+
+from zoo.marks import wait_until
 
 FINISHING = "interrupted: finishing the items already taken; press Ctrl-C again to stop at once"
 
@@ -32,25 +36,32 @@ def read_until(stream: IO[bytes], start: str) -> str:
     raise AssertionError(f"it ended without {start!r}: {seen}")
 
 
-def start_endless(poolwise: Any, *words: str) -> tuple[Any, Any]:
-    """Start a run over endless stdin in one process group with nothing else, and what feeds it."""
+@contextlib.contextmanager
+def endless(poolwise: Any, *words: str) -> Iterator[Any]:
+    """Start a run over endless stdin in one process group with nothing else; yield it when an item waits at the gate."""
     feeder = subprocess.Popen(["yes"], stdout=subprocess.PIPE)
-    process = poolwise.start("run", "functions:wait_at_gate", "-", *words, stdin=feeder.stdout)
-    feeder.stdout.close()  # type: ignore[union-attr]
-    return process, feeder
+    assert feeder.stdout is not None
+    try:
+        process = poolwise.start("run", "functions:wait_at_gate", "-", *words, stdin=feeder.stdout)
+        feeder.stdout.close()
+        read_until(process.stderr, "begun y")
+        # A signal between the last line of Python before the gate and the wait there would be heard after the wait.
+        main = psutil.Process(process.pid)
+        wait_until(lambda: main.status() == psutil.STATUS_SLEEPING, "its main thread waits")
+        yield process
+    finally:
+        feeder.kill()
+        feeder.wait()
 
 
 @pytest.mark.parametrize("shape", ["1x1", "1x2", "2x1", "2x2"])
 def test_the_first_finishes_what_was_taken(poolwise: Any, gate: IO[str], shape: str) -> None:
     """After one Ctrl-C nothing new is read; what was taken ends and is written."""
-    process, feeder = start_endless(poolwise, "--shape", shape)
-    with feeder:
-        read_until(process.stderr, "begun y")
+    with endless(poolwise, "--shape", shape) as process:
         os.killpg(process.pid, signal.SIGINT)
         read_until(process.stderr, FINISHING)
         gate.close()
         ended = poolwise.end(process)
-        feeder.kill()
     assert ended.code == 130
     assert ended.values == ["y"] * len(ended.outcomes)
     assert ended.outcomes
@@ -61,14 +72,11 @@ def test_the_first_finishes_what_was_taken(poolwise: Any, gate: IO[str], shape: 
 @pytest.mark.parametrize("shape", ["1x1", "1x2", "2x1", "2x2"])
 def test_the_second_stops(poolwise: Any, gate: IO[str], shape: str) -> None:
     """After two Ctrl-C the command ends although what was begun never will."""
-    process, feeder = start_endless(poolwise, "--shape", shape)
-    with feeder:
-        read_until(process.stderr, "begun y")
+    with endless(poolwise, "--shape", shape) as process:
         os.killpg(process.pid, signal.SIGINT)
         read_until(process.stderr, FINISHING)
         os.killpg(process.pid, signal.SIGINT)
         ended = poolwise.end(process)
-        feeder.kill()
     assert ended.code == 130
     assert ended.outcomes == []
     assert "interrupted after 0 items" in ended.err
@@ -114,10 +122,7 @@ def test_an_ignored_interrupt_stays_ignored(poolwise: Any) -> None:
 
 def test_sigterm_ends_it_at_once(poolwise: Any, gate: IO[str]) -> None:
     """SIGTERM has its default effect, and takes the workers along."""
-    process, feeder = start_endless(poolwise, "--shape", "2x1")
-    with feeder:
-        read_until(process.stderr, "begun y")
+    with endless(poolwise, "--shape", "2x1") as process:
         process.terminate()
         ended = poolwise.end(process)
-        feeder.kill()
     assert ended.code == -signal.SIGTERM

@@ -83,14 +83,16 @@ def test_usage(poolwise: Any, arguments: list[str]) -> None:
 def test_interrupted(poolwise: Any) -> None:
     """Ctrl-C finishes what was taken, says what is known by then, and ends with 130."""
     feeder = subprocess.Popen(["yes"], stdout=subprocess.PIPE)
-    process = poolwise.start("profile", "functions:note_and_sleep", "-", "--seconds", "60", stdin=feeder.stdout)
-    with feeder:
-        assert feeder.stdout is not None
+    assert feeder.stdout is not None
+    try:
+        process = poolwise.start("profile", "functions:note_and_sleep", "-", "--seconds", "60", stdin=feeder.stdout)
         feeder.stdout.close()
         process.stderr.readline()
         os.killpg(process.pid, signal.SIGINT)
         ended = poolwise.end(process)
+    finally:
         feeder.kill()
+        feeder.wait()
     assert ended.code == 130
     assert b"ran in" in ended.out
     assert "Traceback" not in ended.err

@@ -72,11 +72,12 @@ def held_share(knocks: Iterable[Knock], spans: Sequence[tuple[float, float]]) ->
 
     Args:
         knocks: what was heard.
-        spans: when items ran: (start, end) in seconds, in order.
+        spans: when items ran: (start, end) in seconds.
 
     Returns:
         The share, or None where nobody knocked while an item ran.
     """
+    spans = sorted(spans)
     starts = [start for start, _ in spans]
     waited = slept = 0.0
     hits = count = 0
