@@ -38,7 +38,7 @@ def read_until(stream: IO[bytes], start: str) -> str:
 
 @contextlib.contextmanager
 def endless(poolwise: Any, *words: str) -> Iterator[Any]:
-    """Start a run over endless stdin in one process group with nothing else; yield it when an item waits at the gate."""
+    """Start a run over endless stdin in one process group with nothing else; yield it when an item waits."""
     feeder = subprocess.Popen(["yes"], stdout=subprocess.PIPE)
     assert feeder.stdout is not None
     try:
