@@ -195,6 +195,7 @@ class Stream:
                 return None
             more = self._pull(left=left, waiting=True)
             if self.engine.backend.inline:
+                self._outlast_supervisor()
                 self._step_here(wait=not more)
             else:
                 self._supervise()
@@ -317,6 +318,13 @@ class Stream:
         """Step the engine in the consumer's thread (shape 1x1)."""
         for part in self.engine.step(_STEP_SECONDS if wait else 0.0):
             self._ready.put(part)
+
+    def _outlast_supervisor(self) -> None:
+        """Work has moved into this thread: wait until the supervisor, which moved it, is out of its last step."""
+        supervisor = self._supervisor
+        if supervisor is not None:
+            supervisor.join()
+            self._supervisor = None
 
     def _supervise(self) -> None:
         if self._supervisor is None or not self._supervisor.is_alive():

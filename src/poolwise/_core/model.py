@@ -134,15 +134,15 @@ class Retry:
     """
 
     attempts: int = 3
-    on: type[Exception] | tuple[type[Exception], ...] = Exception
+    on: type[BaseException] | tuple[type[BaseException], ...] = Exception
     backoff: float | Callable[[int], float] = 0.1
 
     def __post_init__(self) -> None:
         check_number("retry.attempts", self.attempts, whole=True)
         classes = self.on if isinstance(self.on, tuple) else (self.on,)
         for cls in classes:
-            if not (isinstance(cls, type) and issubclass(cls, Exception)):
-                raise UsageError(f"retry.on holds {cls!r}; it must hold subclasses of Exception")
+            if not (isinstance(cls, type) and issubclass(cls, BaseException)):
+                raise UsageError(f"retry.on holds {cls!r}; it must hold exception classes")
         object.__setattr__(self, "on", classes)
         if not callable(self.backoff):
             check_number("retry.backoff", self.backoff, zero=True)
@@ -154,7 +154,7 @@ class Retry:
             class_names: the qualified names of the exception's classes, for one that could not travel.
             error: the exception, where it could.
         """
-        for cls in cast("tuple[type[Exception], ...]", self.on):
+        for cls in cast("tuple[type[BaseException], ...]", self.on):
             if isinstance(error, TaskError):
                 if issubclass(cls, PoolwiseError) and isinstance(error, cls):
                     return True

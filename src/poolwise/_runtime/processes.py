@@ -91,6 +91,7 @@ class ProcessSite(Site):
         self._suspects: deque[Batch] = deque()
         self._workers: dict[int, _Worker] = {}
         self._start_deaths = 0
+        self._last_start_death = ""
         self._retired = False  # Another site has taken its place: it finishes what it has.
         self._closing = False
         name = getattr(spec.fn, "__qualname__", None) or type(spec.fn).__qualname__
@@ -300,13 +301,24 @@ class ProcessSite(Site):
             self._dismiss_idle(worker)
 
     def _deaths(self) -> None:
+        """Bury the dead, all of them, before anything is said about one."""
+        failure: BackendError | None = None
         for ended in self._launcher.ended():
             worker = self._workers.pop(ended.worker, None)
             if worker is None:
                 continue
-            for message in worker.channel.receive_ready():  # What it sent before it died.
-                self._take(worker, message)
-            self._bury(worker, ended.exitcode, ended.signal)
+            try:
+                for message in worker.channel.receive_ready():  # What it sent before it died.
+                    self._take(worker, message)
+            except BackendError as error:
+                failure = error
+            finally:
+                self._bury(worker, ended.exitcode, ended.signal)
+        if failure is not None:
+            raise failure
+        if self._start_deaths >= _MOST_START_DEATHS and not self._closing:
+            when = "in setup" if self._spec.setup is not None else "while they load the function"
+            raise BackendError(f"workers die {when} ({self._last_start_death})")
         if not (self._closing or self._retired):
             self._adjust()
             self._assign()
@@ -321,13 +333,10 @@ class ProcessSite(Site):
             )
         elif not worker.ready and not self._closing:
             self._start_deaths += 1
-        worker.channel.close()
-        worker.segments.close()
-        worker.slots.close()
-        if self._start_deaths >= _MOST_START_DEATHS and not self._closing:
-            how = f"exit code {exitcode}" if exitcode is not None else f"signal {signal_name(signal_number or 0)}"
-            when = "in setup" if self._spec.setup is not None else "while they load the function"
-            raise BackendError(f"workers die {when} ({how})")
+            self._last_start_death = (
+                f"exit code {exitcode}" if exitcode is not None else f"signal {signal_name(signal_number or 0)}"
+            )
+        _let_go(worker)
 
     def running(self) -> list[Running]:
         return [found for worker in self._workers.values() if worker.batches for found in worker.running()]
@@ -392,6 +401,9 @@ class ProcessSite(Site):
             for number in tuple(self._workers):
                 self._launcher.kill(number)
             self._await_ends(time.perf_counter() + _CLOSE_SECONDS)
+        for worker in self._workers.values():  # Unheard of: the system does not end them.
+            _let_go(worker)
+        self._workers.clear()
         self._backend.unwatch(self._launcher)
         self._launcher.close()
         if self._function_memory >= 0:
@@ -428,6 +440,12 @@ class ProcessSite(Site):
                 self._bury(worker, ended.exitcode, ended.signal)
         if self._launcher.broken:
             self._workers.clear()
+
+
+def _let_go(worker: _Worker) -> None:
+    worker.channel.close()
+    worker.segments.close()
+    worker.slots.close()
 
 
 def _last_words(worker: _Worker) -> tuple[list[Running], list[int], list[int]]:
