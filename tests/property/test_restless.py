@@ -1,4 +1,4 @@
-"""A run whose shape changes at every step, from the caller's thread to processes and back, loses and repeats nothing."""
+"""A run whose shape changes at every step, caller's thread to processes and back, loses and repeats nothing."""
 
 from __future__ import annotations
 
