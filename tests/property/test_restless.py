@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import functools
 import random
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 
 from poolwise import Limits, Plan, Shape
 from poolwise._core.clock import SystemClock
-from poolwise._core.model import Done, Rules, Spec
+from poolwise._core.model import Batch, Done, Rules, Spec
 from poolwise._drivers import Results, Stream
 from poolwise._engine import Engine
 from poolwise._helm import FixedHelm
@@ -69,3 +70,33 @@ def test_nothing_is_lost(seed: int, shapes: list[Shape], coroutine: bool, tmp_pa
     assert list(results) == list(range(count))
     ran = collections.Counter(int(line.split()[0]) for line in lines(tmp_path / "calls"))
     assert ran == collections.Counter(range(count))
+
+
+def test_there_and_back_with_work_everywhere(tmp_path: Path) -> None:
+    """Workers that gave back what they had, because it was asked for, take work again when they are needed again."""
+    backend = load("local")()
+    backend.open(Spec(functools.partial(items.note_slowly, tmp_path, 0.002), cores=2.0), Shape(2, 1))
+    settled: list[int] = []
+    books = {number: Batch(number, range(number * 10, number * 10 + 10), list(range(10))) for number in range(40)}
+
+    def wait() -> None:
+        for event in backend.wait(0.02):
+            assert isinstance(event, Done)
+            settled.extend(books[event.batch_id].indexes[event.first : event.first + len(event.values)])
+            if event.returned:
+                fresh = Batch(
+                    len(books), [books[event.batch_id].indexes[n] for n in event.returned], list(event.returned)
+                )
+                books[fresh.id] = fresh
+                backend.submit(fresh)
+
+    for batch in tuple(books.values()):
+        backend.submit(batch)
+    for shape in (Shape(1, 1), Shape(2, 1)) * 6:
+        wait()
+        backend.resize(shape)
+    deadline = time.monotonic() + 30
+    while len(settled) < 400 and time.monotonic() < deadline:
+        wait()
+    backend.close(drain=True)
+    assert sorted(settled) == list(range(400))

@@ -16,7 +16,7 @@ _ITEMS_PER_LANE = 3
 _KEPT = 0.85  # A rival that keeps this share of what its roofs promise needs no further rivals.
 _BETTER = 1.10  # A rival that promises no more than this, times the best seen, is not tried.
 _CLOSE = 1.15  # Two that are nearer than this are measured once more each.
-_UNLIKE = 1.25  # So are two whose items differ in size by more than this: cost may drift along the input.
+_UNLIKE = 1.25  # So are two of which the better had items smaller by this: cost may drift along the input.
 _CHEAPER = 1.04  # A costlier shape must be better by this.
 
 
@@ -114,13 +114,15 @@ class Trial:
             self.current = best
 
     def _close(self, one: Shape, other: Shape) -> bool:
+        """Say whether it is in doubt which is better: near each other, or the better one had the smaller items."""
         if len(self.rates[one]) + len(self.rates[other]) >= 4:
             return False
-        low, high = sorted((self.mean(one), self.mean(other)))
-        if high < _CLOSE * low:
-            return True
-        small, large = sorted((self._sizes.get(one, 0.0), self._sizes.get(other, 0.0)))
-        return large > _UNLIKE * small > 0
+        worse, better = sorted((one, other), key=self.mean)
+        lead = self.mean(better) / self.mean(worse)
+        small, large = self._sizes.get(better, 0.0), self._sizes.get(worse, 0.0)
+        if large > _UNLIKE * small > 0:
+            lead *= small / large
+        return lead < _CLOSE
 
     def mean(self, shape: Shape) -> float:
         """Return the geometric mean of a shape's windows, in items a second."""

@@ -294,9 +294,11 @@ class ProcessSite(Site):
                 returned, final, size, resident, cpu,
             )
         )  # fmt: skip
-        worker.stuck = bool(returned) and (not final or not values)
         if final:
             worker.batches.pop(batch_id, None)
+        # Whoever holds nothing has given back because we asked for it, and is free.
+        worker.stuck = bool(returned and worker.batches) and (not final or not values)
+        if final:
             worker.suspect = worker.suspect and bool(worker.batches)
             self._dismiss_idle(worker)
 
