@@ -90,7 +90,7 @@ class Stream:
         self._warned = False
         self._input_error: Exception | None = None
         self._failure: BaseException | None = None
-        self._supervisor: threading.Thread | None = None
+        self._supervisor: _Supervisor | None = None
         self._started = self._closed = False
         self._close_lock = threading.Lock()
         self.seconds: float | None = None
@@ -323,14 +323,12 @@ class Stream:
         """Work has moved into this thread: wait until the supervisor, which moved it, is out of its last step."""
         supervisor = self._supervisor
         if supervisor is not None:
-            supervisor.join()
+            supervisor.outlast()
             self._supervisor = None
 
     def _supervise(self) -> None:
-        if self._supervisor is None or not self._supervisor.is_alive():
-            self._supervisor = threading.Thread(
-                target=_supervise, args=(self.engine, self._ready), name="poolwise-supervisor", daemon=True
-            )
+        if self._supervisor is None or self._supervisor.over.is_set():
+            self._supervisor = _Supervisor(self.engine, self._ready)
             self._supervisor.start()
 
     # -- the end
@@ -345,8 +343,8 @@ class Stream:
         self._last_plan = self.engine.helm.plan
         complete = self.engine.finished and not self.engine.cancelled and self._failure is None
         self.engine.cancel()
-        if self._supervisor is not None and self._supervisor is not threading.current_thread():
-            self._supervisor.join(_JOIN_SECONDS)
+        if self._supervisor is not None:
+            self._supervisor.outlast(_JOIN_SECONDS)
         self.engine.helm.close()
         if self.engine.opened:
             self.engine.backend.close(drain=complete)
@@ -354,20 +352,45 @@ class Stream:
             self._progress.stop()
 
 
-def _supervise(engine: Engine, ready: SimpleQueue[Any]) -> None:
-    """Step the engine until it is finished, or its work moves into the consumer's thread."""
-    try:
-        while not engine.finished and not engine.backend.inline:
-            for part in engine.step(_STEP_SECONDS):
-                ready.put(part)
-    except PoolwiseError as error:
-        ready.put(error)
-    except BaseException as error:
-        problem = InternalError(f"the engine failed ({type(error).__name__}: {error}): please report this")
-        problem.__cause__ = error
-        ready.put(problem)
-    else:
-        ready.put(_NUDGE)
+class _Supervisor(threading.Thread):
+    """Steps the engine until it is finished, or its work moves into the consumer's thread.
+
+    Attributes:
+        over: it will not touch the engine any more.
+    """
+
+    def __init__(self, engine: Engine, ready: SimpleQueue[Any]) -> None:
+        super().__init__(name="poolwise-supervisor", daemon=True)
+        self.over = threading.Event()
+        self._engine = engine
+        self._queue = ready
+        self._begun = False
+
+    def run(self) -> None:
+        self._begun = True
+        engine, ready = self._engine, self._queue
+        try:
+            while not engine.finished and not engine.backend.inline:
+                for part in engine.step(_STEP_SECONDS):
+                    ready.put(part)
+        except PoolwiseError as error:
+            ready.put(error)
+        except BaseException as error:
+            problem = InternalError(f"the engine failed ({type(error).__name__}: {error}): please report this")
+            problem.__cause__ = error
+            ready.put(problem)
+        finally:
+            self.over.set()
+            ready.put(_NUDGE)
+
+    def outlast(self, seconds: float | None = None) -> None:
+        """Wait until it is over, up to `seconds`.
+
+        `Thread.join` raises where Ctrl-C came while the thread was being started. One that has not begun by now finds
+        the engine cancelled, and does nothing.
+        """
+        if self._begun and threading.current_thread() is not self:
+            self.over.wait(seconds)
 
 
 class _Chunks:

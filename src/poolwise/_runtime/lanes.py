@@ -454,7 +454,7 @@ def join_briefly(threads: Sequence[threading.Thread], seconds: float) -> None:
     """Wait for threads that are about to end; those that run an item are left to it."""
     deadline = _clock() + seconds
     for thread in threads:
-        if thread is not threading.current_thread() and thread.ident is not None:
+        if thread is not threading.current_thread() and thread.is_alive():  # Which one that is being started is not.
             thread.join(max(0.0, deadline - _clock()))
 
 
