@@ -306,7 +306,10 @@ class Pilot:
         undecided = elapsed < longest and not _is_clear(demands)
         if elapsed < _SHORTEST_PROBE_SECONDS or undecided or self._all < self._look_again_at:
             return Move(self.shape, knock=knock)
-        rivals = shortlist(demands, self.ground, self.shape, isolate=self._isolate)
+        # Lanes share the cores instead of native threads, so these are no reason not to try lanes; the trial tells.
+        own = max(0.0, demands.cpu.value - demands.native)
+        alone = replace(demands, cpu=Estimate.exact(own)) if demands.native else demands
+        rivals = shortlist(alone, self.ground, self.shape, isolate=self._isolate)
         if any(rival.children for rival in rivals) and facts.wire is None and facts.refusal is None:
             return Move(self.shape, ask_wire=True, knock=knock)
         self._demands = demands
