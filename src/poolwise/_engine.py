@@ -34,6 +34,7 @@ from poolwise.backends import Backend
 _COROUTINE_GRACE_SECONDS = 0.5  # Their loop cancels them first, unless it is blocked; see `lanes.answerable`.
 _LONGEST_WAIT_SECONDS = 60.0
 _BLAMELESS_DEATHS = 8
+_FED = 0.75  # Share of the lanes that must have something to do for their throughput to mean something.
 _SMALL_BYTES = 16 * 1024 * 1024
 
 
@@ -141,6 +142,7 @@ class Engine:
         self._admit()
         self._submit()
         settled: list[Settled] = []
+        starved = not self._pending.count and len(self._flights) < _FED * self.shape.total
         began, busy = self.clock.now(), bool(self._flights)
         self.helm.before_wait()
         for event in self.backend.wait(self._patience(timeout)):
@@ -150,7 +152,6 @@ class Engine:
         for part in settled:
             self._record(part)
         self._enforce_timeout()
-        starved = len(self._flights) + self._pending.count < self.shape.total
         self.shape = self.helm.steer(self.shape, self.remaining, starved=starved)
         self._submit()
         return settled

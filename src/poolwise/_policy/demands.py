@@ -16,7 +16,7 @@ from typing import Literal
 Kind = Literal["io", "gil", "cpu", "mixed", "tiny", "transfer", "unknown"]
 
 TINY_SECONDS = 20e-6
-_WAITING = 0.80  # Waits for more than this share of its time: io.
+_WAITING = 0.88  # Waits for more than this share of its time: io.
 _BUSY = 0.20  # Waits for less than this: bound by computing.
 _HELD, _FREE = 0.85, 0.20  # Share of the busy time with the GIL held: above it gil, below it cpu.
 _TRANSFER = 0.5  # Moving an item between processes takes more than this share of its own time.

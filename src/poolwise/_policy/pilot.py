@@ -36,6 +36,7 @@ _FEW = 8
 _ENDLESS = 1 << 40
 _CLEAR_WIDTH = 0.35
 _BACKLOG = 2
+_STUCK_LANES = 4
 _LOOK_SECONDS = 0.005
 _WARM_SECONDS = 15.0
 _FULL = 0.75  # Share of one core that lanes of one process use: more lanes would only fight for the GIL.
@@ -196,6 +197,7 @@ class Pilot:
         self._workers_cpu: dict[int, float] = {}
         self._all = 0  # Executions that ended well.
         self._executed = 0
+        self._base = (0.0, 0, 0.0)  # CPU seconds, executions and clock before what tells of the items.
         self._began: float | None = None
         self._gauge: Gauge | None = None
         self._trial: Trial | None = None
@@ -238,7 +240,8 @@ class Pilot:
         if self._trial is not None:
             self._trial.add(done, good)
         if self._control is not None and self.stage is Stage.LANES:
-            self._control.add(now, good, failed, done.seconds, turns=int(done.final))
+            turns = int(done.final or bool(done.returned))  # A batch of which the rest was given back is over.
+            self._control.add(now, good, failed, done.seconds, turns=turns)
 
     @property
     def _in_first_shape(self) -> bool:
@@ -331,11 +334,11 @@ class Pilot:
         native = 0.0
         if seen.cpu_known:
             cpu = seen.cpu / count
-            others = facts.cpu_seconds / max(1, self._executed) - cpu
+            others = self._process_cpu(facts) - cpu
             if not self.in_children and others > 0.3 * response.value and others * count > 0.002:
                 native = others
         else:
-            cpu = min(facts.cpu_seconds / max(1, self._executed), response.value * self.ground.cores)
+            cpu = min(self._process_cpu(facts), response.value * self.ground.cores)
         total = cpu + native + children
         held = self._held(facts, response)
         if self._saturated(facts, held, response):  # Lanes wait for each other here: alone it would not take so long.
@@ -352,11 +355,17 @@ class Pilot:
             seen.failed,
         )
 
+    def _process_cpu(self, facts: Facts) -> float:
+        """CPU seconds of an item, as the whole process used them."""
+        seconds, executed, _ = self._base
+        return (facts.cpu_seconds - seconds) / max(1, self._executed - executed)
+
     def _saturated(self, facts: Facts, held: Estimate | None, response: Estimate) -> bool:
         """Several lanes use up the GIL or the cores."""
         if self.shape.total == 1 or self._began is None or facts.now <= self._began:
             return False
-        used = facts.cpu_seconds / (facts.now - self._began)
+        seconds, _, began = self._base
+        used = (facts.cpu_seconds - seconds) / max(1e-9, facts.now - (began or self._began))
         gil = held is not None and held.value * self.shape.total > _FULL * response.value
         return gil or (not self.in_children and used > _FULL * (1.0 if self._coroutine else self.ground.cores))
 
@@ -513,9 +522,10 @@ class Pilot:
     def _steer(self, facts: Facts) -> Move:
         control = self._control
         assert control is not None
-        if self._demands is None and self._seen.items > 0:
-            self._demands = self._estimate(facts)
-            self._publish(self.shape, ())
+        if self._steady is None:
+            self._steady = (facts.now, self._all)
+        if self._demands is None:
+            self._look_at_many(facts)
         elif self._demands is not None and self._demands.items < _FEW and self._later.items >= 2 * _FEW:
             self._demands = self._reconsidered(self._demands)
             self._publish(self.shape, ())
@@ -528,6 +538,20 @@ class Pilot:
                 self._mark = None
                 return Move(shape)
         return self._escalate(control, facts)
+
+    def _look_at_many(self, facts: Facts) -> None:
+        """Estimate demands where there were many lanes from the start; what it cost to begin is no item's."""
+        _, base_executed, base_at = self._base
+        ending = facts.remaining is not None and facts.remaining <= self.shape.total
+        if base_at == 0.0:
+            if self._executed >= self.shape.total or ending:
+                self._base = (facts.cpu_seconds, self._executed, facts.now)
+            return
+        enough = self._executed - base_executed >= 2 * self.shape.total and facts.now - base_at >= _ESCALATE_SECONDS
+        if (enough or ending) and self._executed > base_executed and self._seen.items > 0:
+            self._demands = self._estimate(facts)
+            self._serial = self._serial or 1 / max(self._demands.response.value, 1e-9)
+            self._publish(self.shape, ())
 
     def _reconsidered(self, demands: Demands) -> Demands:
         """The first item may have connected, or imported; with many lanes later ones may have stood in line."""
@@ -557,7 +581,7 @@ class Pilot:
         if (self._escalated or self.shape.workers > 1) and used > _USED_UP * everything:
             return self._hold([f"the cores are used up ({used:.2f} of {self.ground.cores:g})"])
         full = used > _FULL
-        stuck = control.settled and control.lanes <= 3 and used < _IDLE
+        stuck = control.settled and control.lanes <= _STUCK_LANES and used < _IDLE
         workers = self.ground.most_workers
         predicted = rate * min(workers, self.ground.cores / max(used, 1e-9))
         if self.shape.workers > 1 or self._escalated or not (full or stuck) or predicted < 1.15 * rate:
@@ -570,8 +594,8 @@ class Pilot:
         self._escalated = True
         why = "one process is used up" if full else "something inside the process holds its lanes back"
         self._reasons.append(f"{why} ({used:.0%} of a core at {rate:,.4g} items/s), so worker processes were tried")
-        waits = full and (self._demands.wait_share > 0.1 or self._coroutine)
-        lanes = self.shape.total if waits else 1
+        waits = self._demands.wait_share > 0.1 or self._coroutine
+        lanes = (self.shape.total if full else -(-self.shape.total // workers)) if waits else 1
         lanes = max(1, min(lanes, self.ground.most_lanes, self.ground.most_total // workers))
         self._gauge = None
         self.stage = Stage.TRIAL

@@ -16,7 +16,7 @@ from poolwise._policy.demands import Demands
 
 MOST_LANES = 512
 _BATCH_OVERHEAD_SECONDS = 0.4e-6  # Per item, of the calling process, whatever it is (benchmarks/overhead.py, map-2x1).
-_SPREAD = 2.0
+_SPREAD = 1.25
 _MOST_TRIED = 16  # Lanes of a worker: the lane controller finds out whether more of them pay.
 _LESS = 1.05  # A costlier shape must promise more than this, times the cheaper one.
 
@@ -153,7 +153,7 @@ def _shapes(demands: Demands, ground: Ground) -> Iterator[Shape]:
         ceiling = min(_over(ground.cores, demands.cpu.value), _over(workers, _held(demands, ground)))
         needed = response * ceiling / workers  # Little's law: lanes = throughput x response
         needed = min(needed, ground.most_lanes, _MOST_TRIED)
-        # Little's law gives the mean; lanes that wait at random times need as many again to keep the cores busy.
+        # Little's law gives the mean; lanes that wait at random times need some more to keep the cores busy.
         lanes = math.ceil(_SPREAD * needed) if waits and needed > 1.1 else round(needed)
         for count in (1, lanes):
             count = max(1, min(count, ground.most_lanes, ground.most_total // workers))

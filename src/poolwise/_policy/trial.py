@@ -17,7 +17,7 @@ _KEPT = 0.85  # A rival that keeps this share of what its roofs promise needs no
 _BETTER = 1.10  # A rival that promises no more than this, times the best seen, is not tried.
 _CLOSE = 1.15  # Two that are nearer than this are measured once more each.
 _UNLIKE = 1.25  # So are two of which the better had items smaller by this: cost may drift along the input.
-_CHEAPER = 1.04  # A costlier shape must be better by this.
+_CHEAPER = 1.08  # A costlier shape must be better by this.
 
 
 class Trial:
