@@ -41,6 +41,7 @@ class Trial:
         self._base = base
         self._queue = deque(rivals)
         self._gauge: Gauge | None = None
+        self._drifting = False
         self._began = 0.0
         self.rates: dict[Shape, list[float]] = {base.shape: [base_rate]}
         self._sizes: dict[Shape, float] = {} if base_size is None else {base.shape: base_size}
@@ -122,11 +123,17 @@ class Trial:
         small, large = self._sizes.get(better, 0.0), self._sizes.get(worse, 0.0)
         if large > _UNLIKE * small > 0:
             lead *= small / large
+            self._drifting = True
         return lead < _CLOSE
 
     def mean(self, shape: Shape) -> float:
-        """Return the geometric mean of a shape's windows, in items a second."""
+        """Return the geometric mean of a shape's windows, in items a second.
+
+        Where the cost of items drifts along the input, only the last windows count: those of B B A that stand together.
+        """
         rates = [max(rate, 1e-12) for rate in self.rates[shape]]
+        if self._drifting:
+            rates = rates[-1:]
         return math.exp(sum(map(math.log, rates)) / len(rates))
 
     @property
