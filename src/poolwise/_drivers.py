@@ -367,6 +367,7 @@ class _Supervisor(threading.Thread):
         self._begun = False
 
     def run(self) -> None:
+        """Step; whatever goes wrong is the consumer's to hear."""
         self._begun = True
         engine, ready = self._engine, self._queue
         try:

@@ -162,6 +162,7 @@ def _scout(fn: Callable[..., Any], setup: Callable[[], object] | None) -> Scout:
     """Return what finds out whether the function, its items and its values can be sent, and what that costs."""
 
     def scout(items: Sequence[Any], values: Sequence[Any]) -> tuple[float, str | None]:
+        """Send them to nobody, and fetch them back."""
         from poolwise._runtime import wire
 
         try:

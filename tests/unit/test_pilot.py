@@ -260,6 +260,25 @@ def test_limits_are_never_crossed(name: str, limits: Limits, check: object) -> N
     assert all(check(shape) for shape in world.shapes)  # type: ignore[operator]
 
 
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        ({"limits": Limits(workers=1)}, "limits.workers=1"),
+        ({"limits": Limits(in_flight=3)}, "limits.in_flight=3"),
+        ({"limits": Limits(per_second=50)}, "limits.per_second=50"),
+        ({"limits": Limits(memory=1 << 20), "resident_bytes": 1 << 20}, "memory has room for 1 worker"),
+        ({"limits": Limits(), "isolate": True}, "isolate"),
+        ({"limits": Limits(), "hint": "io"}, "hint"),
+    ],
+    ids=str,
+)
+def test_reasons_name_what_bounds_the_choice(options: dict[str, object], word: str) -> None:
+    """Each option that constrains the choice is among the reasons, from before the first item to the end."""
+    world = World(WORKS["python"], 600, options=options)
+    assert any(word in reason for reason in world.pilot.plan.reasons)
+    assert any(word in reason for reason in world.run().plan.reasons)
+
+
 @pytest.mark.parametrize("cores", [1.0, 2.0, 4.0, 16.0])
 def test_cores_bound_workers(cores: float) -> None:
     """As many workers as cores for what holds the GIL; one core is left alone."""

@@ -113,6 +113,7 @@ class _Seen:
         self._first = True
 
     def add(self, done: Done, failed: int) -> None:
+        """Take in an event; `failed` of its executions did not end well, and do not count where they can be told."""
         count = len(done.values)
         if count == 0:
             return
@@ -204,7 +205,6 @@ class Pilot:
         self._control: LaneController | None = None
         self._warm: Shape | None = None
         self._warm_since = 0.0
-        self._asked_wire = False
         self._demands: Demands | None = None
         self._reasons = list(plan.reasons)
         self._refusal: str | None = None

@@ -6,8 +6,8 @@ What an `auto` run does after its first items is in `pilot.py`.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 from poolwise._core.errors import ShapeError
 from poolwise._core.model import Limits, Shape
@@ -118,7 +118,8 @@ def choose(given: Circumstances) -> Plan:
         ShapeError: where the shape contradicts another option.
     """
     if isinstance(given.shape, str) and given.shape == "auto":
-        return _automatic(given)
+        plan = _automatic(given)
+        return replace(plan, reasons=(*plan.reasons, *_bounds(given)))
     shape = given.shape if isinstance(given.shape, Shape) else Shape.parse(given.shape)
     reasons = ["asked for"]
     if given.in_worker and (shape.workers > 1 or given.isolate):
@@ -173,6 +174,17 @@ def _automatic(given: Circumstances) -> Plan:
         lanes = min(math.ceil(given.cores), room.most_lanes, room.most_total)
         return Plan("unknown", Shape(1, max(1, lanes)), ('hint="cpu" says that its items compute',))
     return Plan("unknown", Shape(1, 1), ())
+
+
+def _bounds(given: Circumstances) -> Iterator[str]:
+    """Say which bounds the choice keeps to."""
+    for name in ("workers", "lanes", "in_flight", "per_second"):
+        bound = getattr(given.limits, name)
+        if bound is not None:
+            yield f"limits.{name}={bound:g} bounds the choice"
+    fitting = ground(given).memory_workers
+    if fitting is not None:
+        yield f"memory has room for {fitting} worker{'s' if fitting > 1 else ''}"
 
 
 def _lanes_for_waiting(given: Circumstances, room: Ground) -> int:

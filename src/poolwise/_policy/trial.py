@@ -129,7 +129,7 @@ class Trial:
     def mean(self, shape: Shape) -> float:
         """Return the geometric mean of a shape's windows, in items a second.
 
-        Where the cost of items drifts along the input, only the last windows count: those of B B A that stand together.
+        Where the cost of items drifts along the input, only the last window of each counts: those two stand together.
         """
         rates = [max(rate, 1e-12) for rate in self.rates[shape]]
         if self._drifting:
