@@ -12,8 +12,9 @@ from poolwise._core.clock import Clock
 from poolwise._core.errors import BackendError
 from poolwise._core.model import Done, Shape
 from poolwise._policy.demands import Estimate, Knock, held_share
+from poolwise._policy.look import Facts
 from poolwise._policy.meter import Meter
-from poolwise._policy.pilot import Facts, Pilot, Stage
+from poolwise._policy.pilot import Pilot, Stage
 from poolwise._policy.plan import Plan
 from poolwise._runtime.probe import Probe, has_gil
 from poolwise.backends import Backend
@@ -168,15 +169,13 @@ class PilotHelm:
         return clocks.process_cpu, clocks.children_cpu
 
     def observe(self, done: Done, items: Sequence[Any], failed: int) -> None:
-        if self.pilot.stage is Stage.HOLD:
-            return
         if done.values and self._wire is None:
             self._samples = (items[:_SAMPLE], done.values[:_SAMPLE])
         self.pilot.observe(done, failed, self._clock.now())
 
     def steer(self, shape: Shape, remaining: int | None, *, starved: bool) -> Shape:
         self._respect_memory(shape)
-        if self.pilot.stage is Stage.HOLD and shape == self.pilot.shape:
+        if self.pilot.resting and shape == self.pilot.shape:
             return shape
         shape = self._follow(shape, remaining, starved)
         if self.pilot.stage in (Stage.HOLD, Stage.LANES) and self._settled_at is None:
@@ -198,6 +197,11 @@ class PilotHelm:
         if not self.pilot.in_children:
             self._probe.start(_REST_SECONDS)
 
+    def _unsettle(self) -> None:
+        """The items are other ones than those for which the shape was decided."""
+        self._probe.stop()
+        self._settled_at = self._wire = None
+
     def _follow(self, shape: Shape, remaining: int | None, starved: bool) -> Shape:
         before, self._last = self._last, self._read()
         self._cpu += self._last[0] - before[0]
@@ -207,6 +211,8 @@ class PilotHelm:
         if move.ask_wire:
             self._ask_wire()
             move = self.pilot.advance(self._facts(remaining, starved))
+        if self.pilot.stage is Stage.PROBE and self._settled_at is not None:
+            self._unsettle()
         if move.knock is not self._probe.on and self._settled_at is None:
             (self._probe.start if move.knock else self._probe.stop)()
         if move.warm != self._warm:

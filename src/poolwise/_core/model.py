@@ -450,6 +450,10 @@ class Span:
         self.indexes, self.items = self.indexes[size:], self.items[size:]
         return taken
 
+    def follows(self, other: Span, index: int) -> bool:
+        """Say whether it may be one with `other`, of which `index` would be the next place in the input."""
+        return not self.alone and self.attempt == other.attempt and self.indexes[0] == index
+
 
 @dataclass(slots=True, eq=False)
 class Settled:

@@ -125,6 +125,7 @@ class Demands:
         children: CPU that commands started by the item used, included in `cpu`.
         items: how many executions were seen.
         failed: how many of them raised.
+        loop: wall time in which a coroutine keeps its event loop to itself; None where it lets others run.
     """
 
     response: Estimate
@@ -136,12 +137,13 @@ class Demands:
     children: float = 0.0
     items: int = 0
     failed: int = 0
+    loop: float | None = None
 
     @property
     def busy(self) -> float:
-        """Seconds in which it computes or holds the GIL, at most those that it takes."""
+        """Seconds in which it computes, holds the GIL, or blocks its event loop, at most those that it takes."""
         held = self.held.value if self.held is not None else 0.0
-        return min(self.response.value, max(self.cpu.value, held))
+        return min(self.response.value, max(self.cpu.value, held, self.loop or 0.0))
 
     @property
     def wait(self) -> float:

@@ -24,6 +24,7 @@ _KINDS = {
 _BINDS = {
     "gil": "the GIL",
     "cores": "the cores",
+    "loop": "the event loop, which its coroutines block",
     "lanes": "the number of lanes",
     "wire": "the calling process, which sends and fetches",
     "limit": "limits.per_second",
@@ -49,8 +50,10 @@ def explain(plan: Plan) -> str:
 
 def _headline(plan: Plan) -> Iterator[str]:
     demands = plan.demands
-    sentence = f"{_KINDS[plan.kind]}: {shape_in_words(plan.shape, isolate=plan.isolate)}"
-    if plan.roofs and plan.kind != "unknown":
+    blocks = demands is not None and demands.loop is not None
+    kind = "Coroutines that block their event loop" if blocks else _KINDS[plan.kind]
+    sentence = f"{kind}: {shape_in_words(plan.shape, isolate=plan.isolate)}"
+    if plan.roofs and (plan.kind != "unknown" or blocks):
         sentence += f", bound by {_BINDS[plan.roofs[0].name]}"
     if plan.shape.total > 1 and plan.predicted_speedup is not None and math.isfinite(plan.predicted_speedup):
         sentence += f"; predicted {_times(plan.predicted_speedup)} one lane"
@@ -112,6 +115,8 @@ def _help(plan: Plan) -> Iterator[str]:
         yield "worker processes, each with a GIL of its own (see above why there are none)"
     elif binding == "gil":
         yield "more cores for more processes, or doing the part that holds the GIL in code that releases it"
+    elif binding == "loop":
+        yield "awaiting what it waits for, or asyncio.to_thread for what cannot be awaited"
     elif binding == "cores":
         yield "more cores; no shape of these can do more"
     elif binding == "wire":

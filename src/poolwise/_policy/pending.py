@@ -35,13 +35,29 @@ class Pending:
 
     def take(self, size: int) -> Span:
         """Take up to `size` tasks that belong together; a suspect comes alone."""
-        span = self._spans[0]
-        if span.alone or len(span.items) <= size:
-            self._spans.popleft()
+        spans = self._spans
+        if spans[0].alone or len(spans[0].items) == size:
+            span = spans.popleft()
+        elif len(spans[0].items) > size:
+            span = spans[0].take(size)
         else:
-            span = span.take(size)
+            span = self._gathered(size)
         self.count -= len(span.items)
         return span
+
+    def _gathered(self, size: int) -> Span:
+        """Take short spans that follow upon each other as one: the input comes as it is wanted, bit by bit."""
+        spans = self._spans
+        first = spans.popleft()
+        items, follows = list(first.items), first.indexes[-1] + 1
+        while spans and len(items) < size and spans[0].follows(first, follows):
+            missing = size - len(items)
+            part = spans.popleft() if len(spans[0].items) <= missing else spans[0].take(missing)
+            items += part.items
+            follows += len(part.items)
+        if len(items) == len(first.items):
+            return first
+        return Span(range(first.indexes[0], follows), items, first.attempt)
 
     def add_retry(self, due: float, span: Span) -> None:
         """Keep tasks until the clock reads `due` seconds."""

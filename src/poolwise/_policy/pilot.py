@@ -13,14 +13,14 @@ that was run for a measurement is a real one. What moves the backend is the engi
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 
 from poolwise._core.model import Done, Shape
 from poolwise._policy.control import LaneController
-from poolwise._policy.demands import Demands, Estimate, Kind, Knock, held_share, kind_of, mean_estimate
-from poolwise._policy.gauge import Gauge
+from poolwise._policy.demands import Demands, Estimate, Kind, kind_of
+from poolwise._policy.look import Facts, Look, Watch, is_clear
 from poolwise._policy.plan import FEW_ITEMS, FIRST_LANES, Plan
 from poolwise._policy.roofs import Candidate, Ground, Roof, roofs, shortlist
 from poolwise._policy.trial import Trial
@@ -30,11 +30,7 @@ _THREADS_SECONDS = 0.002
 _SHORTEST_PROBE_SECONDS = 0.03
 _LONGEST_PROBE_SECONDS = 0.2
 _KNOCK_AFTER_SECONDS = 0.001
-_MOST_SPANS = 4096
-_ENOUGH = 64
-_FEW = 8
 _ENDLESS = 1 << 40
-_CLEAR_WIDTH = 0.35
 _BACKLOG = 2
 _STUCK_LANES = 4
 _LOOK_SECONDS = 0.005
@@ -55,37 +51,6 @@ class Stage(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
-    """What the engine tells when it asks for a move.
-
-    Attributes:
-        now: clock reading, in seconds.
-        remaining: items not settled yet, or None where that is not known.
-        cpu_seconds: CPU that this process has used while items ran, in all its threads.
-        children_seconds: CPU of commands that items started, as far as they ended.
-        knocks: asks for what the knocker heard.
-        ready: the shape that was to be warmed can take work now.
-        wire: seconds to send and fetch an item and its value, once that was asked for.
-        refusal: why no child process can be used, where that is so.
-        bytes: what an item and its value occupy, or None.
-        starved: there was less to do than there are lanes.
-        can_knock: this interpreter has a GIL to knock at.
-    """
-
-    now: float
-    remaining: int | None
-    cpu_seconds: float
-    children_seconds: float
-    knocks: Callable[[], Sequence[Knock]]
-    ready: bool
-    wire: float | None
-    refusal: str | None
-    bytes: float | None
-    starved: bool
-    can_knock: bool = True
-
-
-@dataclass(frozen=True, slots=True)
 class Move:
     """What the engine should do.
 
@@ -100,66 +65,6 @@ class Move:
     warm: Shape | None = None
     ask_wire: bool = False
     knock: bool = False
-
-
-class _Seen:
-    """Sums over executions in the first shape; the very first counts only while there is no other."""
-
-    def __init__(self) -> None:
-        self.items = self.failed = 0
-        self.seconds = self.squares = self.cpu = 0.0
-        self.cpu_known = True
-        self.spans: list[tuple[float, float]] = []
-        self._first = True
-
-    def add(self, done: Done, failed: int) -> None:
-        """Take in an event; `failed` of its executions did not end well, and do not count where they can be told."""
-        count = len(done.values)
-        if count == 0:
-            return
-        if self._first and self.items > 0:
-            self._first = False
-            if self.items == 1:
-                self.items = self.failed = 0
-                self.seconds = self.squares = self.cpu = 0.0
-                self.spans.clear()
-        self.failed += failed
-        if failed and done.clocks is not None:
-            self._add_good(done)  # To fail may be quicker than to succeed.
-        else:
-            self.items += count
-            self.seconds += done.seconds
-            self.squares += done.seconds * done.seconds / count
-            if done.clocks is not None:
-                self.squares += sum(seconds * seconds for _, seconds, _ in done.clocks) - done.seconds**2 / count
-            if done.cpu_seconds is None:
-                self.cpu_known = False
-            else:
-                self.cpu += done.cpu_seconds
-        if len(self.spans) < _MOST_SPANS:
-            self.spans.append((done.started, done.started + done.seconds))
-
-    def _add_good(self, done: Done) -> None:
-        assert done.clocks is not None
-        for position, (_, seconds, cpu) in enumerate(done.clocks, done.first):
-            if position not in done.failures:
-                self.items += 1
-                self.seconds += seconds
-                self.squares += seconds * seconds
-                self.cpu += cpu or 0.0
-
-    @property
-    def may_wait(self) -> bool:
-        """By the cheap clocks alone these items might wait, which is worth a look at once."""
-        return not self.cpu_known or (self.cpu < 0.25 * self.seconds and self.seconds > 0.0004 * self.items)
-
-
-def _is_clear(demands: Demands) -> bool:
-    """Say whether more knocks would hardly change the picture."""
-    if kind_of(demands) == "unknown":
-        return False
-    held = demands.held
-    return held is None or held.high - held.low < _CLEAR_WIDTH * demands.response.value or demands.items > _ENOUGH
 
 
 class Pilot:
@@ -192,20 +97,16 @@ class Pilot:
         self._coroutine = coroutine
         self._long = long
         self._isolate = isolate
-        self._seen = _Seen()
-        self._later = _Seen()  # With many lanes, where waiting work is concerned.
+        self._demands: Demands | None = None
+        self._look = self._new_look()
+        self._watch: Watch | None = None
         self._used = 0.0  # Cores that were used when last looked at.
         self._workers_cpu: dict[int, float] = {}
         self._all = 0  # Executions that ended well.
-        self._executed = 0
-        self._base = (0.0, 0, 0.0)  # CPU seconds, executions and clock before what tells of the items.
-        self._began: float | None = None
-        self._gauge: Gauge | None = None
         self._trial: Trial | None = None
         self._control: LaneController | None = None
         self._warm: Shape | None = None
         self._warm_since = 0.0
-        self._demands: Demands | None = None
         self._reasons = list(plan.reasons)
         self._refusal: str | None = None
         self._mark: tuple[float, float, int, int] | None = None  # clock, CPU, items and workers, when last looked at
@@ -225,23 +126,19 @@ class Pilot:
         """Take in an event; `failed` of its executions did not end well."""
         good = len(done.values) - failed
         self._all += good
-        self._executed += len(done.values)
-        if self._began is None:
-            self._began = min(done.started, now)
-            self._gauge = Gauge(self.shape.total, done.started, children=self.in_children)
-        if self.stage is Stage.PROBE or self._in_first_shape or self._seen.items < _ENOUGH:
-            self._seen.add(done, failed)
-        elif self.stage is Stage.LANES and self._later.items < _ENOUGH:
-            self._later.add(done, failed)
+        if self.stage is Stage.HOLD:
+            assert self._watch is not None
+            return self._watch.add(done)
+        first = self.stage is Stage.PROBE or self._in_first_shape
+        self._look.observe(done, failed, now, first=first, later=self.stage is Stage.LANES)
         if done.process_cpu_seconds:
             self._workers_cpu[done.worker] = done.process_cpu_seconds
-        if self._gauge is not None:
-            self._gauge.add(done, good)
         if self._trial is not None:
             self._trial.add(done, good)
         if self._control is not None and self.stage is Stage.LANES:
             turns = int(done.final or bool(done.returned))  # A batch of which the rest was given back is over.
             self._control.add(now, good, failed, done.seconds, turns=turns)
+        return None
 
     @property
     def _in_first_shape(self) -> bool:
@@ -250,7 +147,22 @@ class Pilot:
 
     @property
     def in_children(self) -> bool:
+        """The lanes are in child processes."""
         return self._isolate or self.shape.workers > 1
+
+    @property
+    def resting(self) -> bool:
+        """The shape is held, and the items are those for which it was chosen: there is nothing to advance."""
+        return self.stage is Stage.HOLD and (self._watch is None or not self._watch.changed)
+
+    def _new_look(self) -> Look:
+        return Look(
+            self.shape,
+            self.ground.cores,
+            children=self.in_children,
+            coroutine=self._coroutine,
+            before=self._demands,
+        )
 
     # -- what to do
 
@@ -264,7 +176,7 @@ class Pilot:
             return self._try(facts)
         if self.stage is Stage.LANES:
             return self._steer(facts)
-        return Move(self.shape)
+        return Move(self.shape) if self.resting else self._look_anew(facts)
 
     @property
     def deciding(self) -> bool:
@@ -280,7 +192,7 @@ class Pilot:
         """There is room for no more than that many workers: keep to it from now on."""
         self.ground = replace(self.ground, most_workers=most, waiting_workers=min(most, self.ground.waiting_workers))
         self._reasons.append(f"limits.memory has room for {most} worker{'s' if most > 1 else ''}")
-        self._trial = self._warm = self._gauge = None
+        self._trial = self._warm = self._look.gauge = None
         if most < self.shape.workers:
             self.shape = Shape(most, self.shape.lanes)
         self._hold(())
@@ -295,18 +207,19 @@ class Pilot:
     # -- PROBE
 
     def _probe(self, facts: Facts) -> Move:
-        if self._began is None or self._seen.items == 0:
+        look = self._look
+        if look.began is None or look.seen.items == 0:
             return Move(self.shape, knock=facts.can_knock and not self.in_children)
-        elapsed = facts.now - self._began
+        elapsed = facts.now - look.began
         knock = facts.can_knock and not self.in_children and elapsed < 3 * _LONGEST_PROBE_SECONDS
-        if not self._seen.may_wait and (elapsed < _SHORTEST_PROBE_SECONDS or facts.now < self._look_at):
+        if not look.seen.may_wait and (elapsed < _SHORTEST_PROBE_SECONDS or facts.now < self._look_at):
             return Move(self.shape, knock=knock)
         self._look_at = facts.now + _LOOK_SECONDS
-        demands = self._estimate(facts)
+        demands = look.estimate(facts)
         if self._waits_clearly(demands, facts):
             return self._spread(demands, facts)
         longest = _LONGEST_PROBE_SECONDS * (2 if kind_of(demands) == "unknown" else 1)
-        undecided = elapsed < longest and not _is_clear(demands)
+        undecided = elapsed < longest and not is_clear(demands)
         if elapsed < _SHORTEST_PROBE_SECONDS or undecided or self._all < self._look_again_at:
             return Move(self.shape, knock=knock)
         # Lanes share the cores instead of native threads, so these are no reason not to try lanes; the trial tells.
@@ -326,57 +239,6 @@ class Pilot:
             return Move(self.shape, knock=False)
         return self._start_trial(worth, facts)
 
-    def _estimate(self, facts: Facts) -> Demands:
-        seen = self._seen
-        count = seen.items
-        response = mean_estimate(count, seen.seconds, seen.squares)
-        children = facts.children_seconds / max(1, self._executed)
-        native = 0.0
-        if seen.cpu_known:
-            cpu = seen.cpu / count
-            others = self._process_cpu(facts) - cpu
-            if not self.in_children and others > 0.3 * response.value and others * count > 0.002:
-                native = others
-        else:
-            cpu = min(self._process_cpu(facts), response.value * self.ground.cores)
-        total = cpu + native + children
-        held = self._held(facts, response)
-        if self._saturated(facts, held, response):  # Lanes wait for each other here: alone it would not take so long.
-            response = Estimate.exact(max(total, held.value if held is not None else 0.0))
-        return Demands(
-            response,
-            Estimate(total, total * 0.9, total * 1.1),
-            held,
-            facts.wire,
-            facts.bytes,
-            native,
-            children,
-            count,
-            seen.failed,
-        )
-
-    def _process_cpu(self, facts: Facts) -> float:
-        """CPU seconds of an item, as the whole process used them."""
-        seconds, executed, _ = self._base
-        return (facts.cpu_seconds - seconds) / max(1, self._executed - executed)
-
-    def _saturated(self, facts: Facts, held: Estimate | None, response: Estimate) -> bool:
-        """Several lanes use up the GIL or the cores."""
-        if self.shape.total == 1 or self._began is None or facts.now <= self._began:
-            return False
-        seconds, _, began = self._base
-        used = (facts.cpu_seconds - seconds) / max(1e-9, facts.now - (began or self._began))
-        gil = held is not None and held.value * self.shape.total > _FULL * response.value
-        return gil or (not self.in_children and used > _FULL * (1.0 if self._coroutine else self.ground.cores))
-
-    def _held(self, facts: Facts, response: Estimate) -> Estimate | None:
-        if not facts.can_knock or self.in_children or self._coroutine:
-            return None
-        share = held_share(facts.knocks(), self._seen.spans)
-        if share is None:
-            return None
-        return share.scaled(response.value / self.shape.total)
-
     def _waits_clearly(self, demands: Demands, facts: Facts) -> bool:
         if kind_of(demands) != "io" or demands.response.value < 0.0005:
             return False
@@ -386,7 +248,8 @@ class Pilot:
         return held.high < 0.5 * demands.response.value
 
     def _rate_now(self, demands: Demands) -> float:
-        rate = self._gauge.rate if self._gauge is not None else None
+        gauge = self._look.gauge
+        rate = gauge.rate if gauge is not None else None
         return rate or self.shape.total / max(demands.response.value, 1e-9)
 
     def _left(self, facts: Facts) -> int:
@@ -406,7 +269,8 @@ class Pilot:
         assert self._demands is not None
         self.stage = Stage.TRIAL
         base = Candidate(self.shape, math.inf, self.in_children)
-        size = self._gauge.size if self._gauge is not None else None
+        gauge = self._look.gauge
+        size = gauge.size if gauge is not None else None
         self._trial = Trial(base, self._rate_now(self._demands), rivals, size)
         self._warm_since = facts.now
         names = ", ".join(str(rival.shape) for rival in rivals)
@@ -432,7 +296,7 @@ class Pilot:
                 self._refuse(f"none was ready after {_WARM_SECONDS:g} s")
             return Move(self.shape, self._warm, knock=facts.can_knock and trial.untouched)
         if self._in_first_shape and self._control is None:
-            self._demands = self._estimate(facts)
+            self._demands = self._look.estimate(facts)
         self.shape = current.shape
         trial.begin(facts.now)
         return Move(self.shape, self._warm)
@@ -444,7 +308,7 @@ class Pilot:
         best = trial.best
         self._trial, self._warm = None, None
         self.shape = best.shape
-        self._gauge = None
+        self._look.gauge = None
         self._steady = (facts.now, self._all)
         told = ", ".join(f"{shape}: {rate:,.4g} items/s" for shape, rate in self._rates.items())
         reasons = [f"tried on real items: {told}"]
@@ -461,11 +325,29 @@ class Pilot:
         shape = max(fewer, key=lambda shape: shape.total)
         return shape.total, trial.mean(shape), demands.response.value
 
+    # -- HOLD
+
     def _hold(self, reasons: Sequence[str]) -> Move:
+        before, look = self._watch, self._look
+        in_vain = before is not None and before.shape == self.shape  # A second look changed nothing.
+        usual = look.mean_seconds if self.stage is Stage.PROBE else None
+        self._watch = Watch(self.shape, usual, before.patience_next if before is not None and in_vain else None)
         self.stage = Stage.HOLD
         self._decided_after = self._all
         self._publish(self.shape, reasons)
         return Move(self.shape)
+
+    def _look_anew(self, facts: Facts) -> Move:
+        """The items have become other ones: look at them as at the first."""
+        self.stage = Stage.PROBE
+        self._look = self._new_look()
+        self._look.begin(facts)
+        self._serial = self._mark = self._steady = self._control = None
+        self._rates = {}
+        self._escalated = False
+        self._look_again_at, self._look_at = 1, 0.0
+        self._reasons.append(f"after {self._all} items their cost was another, so it was measured anew")
+        return Move(self.shape, knock=facts.can_knock and not self.in_children)
 
     # -- LANES
 
@@ -525,9 +407,10 @@ class Pilot:
         if self._steady is None:
             self._steady = (facts.now, self._all)
         if self._demands is None:
+            self._look.was_starved |= facts.starved
             self._look_at_many(facts)
-        elif self._demands is not None and self._demands.items < _FEW and self._later.items >= 2 * _FEW:
-            self._demands = self._reconsidered(self._demands)
+        elif (better := self._look.reconsidered(self._demands)) is not None:
+            self._demands = better
             self._publish(self.shape, ())
         if facts.starved:
             control.restart(facts.now)
@@ -541,32 +424,21 @@ class Pilot:
 
     def _look_at_many(self, facts: Facts) -> None:
         """Estimate demands where there were many lanes from the start; what it cost to begin is no item's."""
-        _, base_executed, base_at = self._base
+        look = self._look
         ending = facts.remaining is not None and facts.remaining <= self.shape.total
-        if base_at == 0.0:
-            if self._executed >= self.shape.total or ending:
-                self._base = (facts.cpu_seconds, self._executed, facts.now)
-            return
-        enough = self._executed - base_executed >= 2 * self.shape.total and facts.now - base_at >= _ESCALATE_SECONDS
-        if (enough or ending) and self._executed > base_executed and self._seen.items > 0:
-            self._demands = self._estimate(facts)
+        if not look.blocks:
+            if not look.is_based:
+                if look.executed >= self.shape.total or ending:
+                    look.begin(facts)
+                return
+            _, executed, elapsed = look.since_base(facts)
+            enough = executed >= 2 * self.shape.total and elapsed >= _ESCALATE_SECONDS
+            if not (enough or ending) or executed == 0:
+                return
+        if look.seen.items > 0:
+            self._demands = look.estimate(facts)
             self._serial = self._serial or 1 / max(self._demands.response.value, 1e-9)
             self._publish(self.shape, ())
-
-    def _reconsidered(self, demands: Demands) -> Demands:
-        """The first item may have connected, or imported; with many lanes later ones may have stood in line."""
-        later = self._later
-        response = mean_estimate(later.items, later.seconds, later.squares)
-        if response.value > 1.1 * demands.response.value:
-            response = demands.response
-        cpu = later.cpu / later.items if later.cpu_known else demands.cpu.value
-        return replace(
-            demands,
-            response=response,
-            cpu=Estimate(cpu, cpu * 0.9, cpu * 1.1),
-            items=demands.items + later.items,
-            failed=demands.failed + later.failed,
-        )
 
     def _escalate(self, control: LaneController, facts: Facts) -> Move:
         """Where lanes of one process are used up, or held back by something inside it, try worker processes.
@@ -580,7 +452,8 @@ class Pilot:
         everything = self.ground.cores if self.shape.workers > 1 or self.ground.most_workers > 1 else 1.0
         if (self._escalated or self.shape.workers > 1) and used > _USED_UP * everything:
             return self._hold([f"the cores are used up ({used:.2f} of {self.ground.cores:g})"])
-        full = used > _FULL
+        blocked = self._demands.loop is not None
+        full = blocked or used > (_FULL if control.settled else _USED_UP)
         stuck = control.settled and control.lanes <= _STUCK_LANES and used < _IDLE
         workers = self.ground.most_workers
         predicted = rate * min(workers, self.ground.cores / max(used, 1e-9))
@@ -593,11 +466,12 @@ class Pilot:
             return Move(self.shape, ask_wire=True)
         self._escalated = True
         why = "one process is used up" if full else "something inside the process holds its lanes back"
+        why = "the coroutines block their event loop" if blocked else why
         self._reasons.append(f"{why} ({used:.0%} of a core at {rate:,.4g} items/s), so worker processes were tried")
-        waits = self._demands.wait_share > 0.1 or self._coroutine
+        waits = not blocked and (self._demands.wait_share > 0.1 or self._coroutine)
         lanes = (self.shape.total if full else -(-self.shape.total // workers)) if waits else 1
         lanes = max(1, min(lanes, self.ground.most_lanes, self.ground.most_total // workers))
-        self._gauge = None
+        self._look.gauge = None
         self.stage = Stage.TRIAL
         rival = Candidate(Shape(workers, lanes), predicted, True)
         self._trial = Trial(Candidate(self.shape, predicted, False), rate, [rival])

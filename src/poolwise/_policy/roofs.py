@@ -51,7 +51,7 @@ class Roof:
     """A bound on throughput.
 
     Attributes:
-        name: "gil", "cores", "lanes", "wire" or "limit".
+        name: "gil", "loop", "cores", "lanes", "wire" or "limit".
         per_second: items a second at most, infinite where the resource is not used.
         reason: the sum that gives it, for a person.
     """
@@ -78,6 +78,9 @@ def roofs(demands: Demands, shape: Shape, ground: Ground, *, children: bool) -> 
     if ground.gil and demands.held is not None:
         held = demands.held.value
         found.append(Roof("gil", _over(shape.workers, held), f"{_many(shape.workers, 'GIL')} / {duration(held)} held"))
+    if demands.loop is not None:
+        reason = f"{_many(shape.workers, 'event loop')} / {duration(demands.loop)} blocked"
+        found.append(Roof("loop", _over(shape.workers, demands.loop), reason))
     if children:
         wire = (demands.wire or 0.0) + _BATCH_OVERHEAD_SECONDS
         found.append(Roof("wire", 1 / wire, f"1 calling process / {duration(wire)} to send and fetch"))

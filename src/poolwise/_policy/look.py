@@ -1,0 +1,346 @@
+"""The look: what executions in one shape show of the items' demands, and whether items later became other ones."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from poolwise._core.model import Done, Shape
+from poolwise._policy.demands import Demands, Estimate, Knock, held_share, kind_of, mean_estimate
+from poolwise._policy.gauge import Gauge
+
+ENOUGH = 64  # Executions that tell of the items.
+_MOST_SPANS = 4096
+_FEW = 8
+_FULL = 0.75  # Share of the GIL or of the cores beyond which lanes wait for each other.
+_CLEAR_WIDTH = 0.35
+_OVERLAP = 1.3  # Lanes that execute so many items at a time, or fewer, execute one after the other.
+_FEWEST_SPANS = 12
+
+_WINDOW_SECONDS = 0.25
+_WINDOW_ITEMS = 3
+_OTHER = 2.5  # Items whose mean time is so many times that of before, or so many times less, are other ones.
+_OTHER_SHARE = 0.4  # So are those of which this much more, or less, is computing.
+_ALIKE = 0.25  # Shares of computing that differ by no more than this are of the same kind of work.
+_PATIENCE, _MOST_PATIENCE = 2, 64
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the engine tells when it asks for a move.
+
+    Attributes:
+        now: clock reading, in seconds.
+        remaining: items not settled yet, or None where that is not known.
+        cpu_seconds: CPU that this process has used while items ran, in all its threads.
+        children_seconds: CPU of commands that items started, as far as they ended.
+        knocks: asks for what the knocker heard.
+        ready: the shape that was to be warmed can take work now.
+        wire: seconds to send and fetch an item and its value, once that was asked for.
+        refusal: why no child process can be used, where that is so.
+        bytes: what an item and its value occupy, or None.
+        starved: there was less to do than there are lanes.
+        can_knock: this interpreter has a GIL to knock at.
+    """
+
+    now: float
+    remaining: int | None
+    cpu_seconds: float
+    children_seconds: float
+    knocks: Callable[[], Sequence[Knock]]
+    ready: bool
+    wire: float | None
+    refusal: str | None
+    bytes: float | None
+    starved: bool
+    can_knock: bool = True
+
+
+class Seen:
+    """Sums over executions; the very first counts only while there is no other."""
+
+    def __init__(self) -> None:
+        self.items = self.failed = 0
+        self.seconds = self.squares = self.cpu = 0.0
+        self.cpu_known = True
+        self.spans: list[tuple[float, float]] = []
+        self._first = True
+
+    def add(self, done: Done, failed: int) -> None:
+        """Take in an event; `failed` of its executions did not end well, and do not count where they can be told."""
+        count = len(done.values)
+        if count == 0:
+            return
+        if self._first and self.items > 0:
+            self._first = False
+            if self.items == 1:
+                self.items = self.failed = 0
+                self.seconds = self.squares = self.cpu = 0.0
+                self.spans.clear()
+        self.failed += failed
+        if failed and done.clocks is not None:
+            self._add_good(done)  # To fail may be quicker than to succeed.
+        else:
+            self.items += count
+            self.seconds += done.seconds
+            self.squares += done.seconds * done.seconds / count
+            if done.clocks is not None:
+                self.squares += sum(seconds * seconds for _, seconds, _ in done.clocks) - done.seconds**2 / count
+            if done.cpu_seconds is None:
+                self.cpu_known = False
+            else:
+                self.cpu += done.cpu_seconds
+        if len(self.spans) < _MOST_SPANS:
+            self.spans.append((done.started, done.started + done.seconds))
+
+    def _add_good(self, done: Done) -> None:
+        assert done.clocks is not None
+        for position, (_, seconds, cpu) in enumerate(done.clocks, done.first):
+            if position not in done.failures:
+                self.items += 1
+                self.seconds += seconds
+                self.squares += seconds * seconds
+                self.cpu += cpu or 0.0
+
+    @property
+    def may_wait(self) -> bool:
+        """By the cheap clocks alone these items might wait, which is worth a look at once."""
+        return not self.cpu_known or (self.cpu < 0.25 * self.seconds and self.seconds > 0.0004 * self.items)
+
+    @property
+    def overlap(self) -> float | None:
+        """How many executions ran at a time while any ran; None where too few are known."""
+        if len(self.spans) < _FEWEST_SPANS:
+            return None
+        covered, reached = 0.0, -math.inf
+        for start, end in sorted(self.spans):
+            covered += max(0.0, end - max(start, reached))
+            reached = max(reached, end)
+        return sum(end - start for start, end in self.spans) / covered if covered > 0 else None
+
+
+class Look:
+    """What is learned of the items while one shape runs.
+
+    Args:
+        shape: that runs.
+        cores: usable ones.
+        children: its lanes are in child processes.
+        coroutine: its lanes are asyncio tasks of one event loop.
+        before: what was known of the items until they became other ones, or None.
+    """
+
+    def __init__(
+        self, shape: Shape, cores: float, *, children: bool, coroutine: bool, before: Demands | None = None
+    ) -> None:
+        self.shape = shape
+        self.seen = Seen()
+        self.later = Seen()  # With other lanes, where waiting work is concerned.
+        self.gauge: Gauge | None = None
+        self.began: float | None = None
+        self.executed = 0
+        self.was_starved = False  # There was less to do than there are lanes.
+        self._cores = cores
+        self._children = children
+        self._coroutine = coroutine
+        self._before = before
+        self._base: tuple[float, int, float] | None = None  # CPU, executions and clock from where on they are items'
+
+    def observe(self, done: Done, failed: int, now: float, *, first: bool, later: bool) -> None:
+        """Take in an event.
+
+        Args:
+            done: the event; `failed` of its executions did not end well.
+            failed: see there.
+            now: clock reading.
+            first: the shape is still that of this look.
+            later: it is waiting work with other lanes.
+        """
+        if self.began is None:
+            self.began = min(done.started, now)
+            self.gauge = Gauge(self.shape.total, done.started, children=self._children)
+        self.executed += len(done.values)
+        if first or self.seen.items < ENOUGH:
+            self.seen.add(done, failed)
+        elif later and self.later.items < ENOUGH:
+            self.later.add(done, failed)
+        if self.gauge is not None:
+            self.gauge.add(done, len(done.values) - failed)
+
+    def begin(self, facts: Facts) -> None:
+        """What was executed and used until now is not to be told apart from what it cost to begin."""
+        self._base = (facts.cpu_seconds, self.executed, facts.now)
+
+    @property
+    def is_based(self) -> bool:
+        """`begin` was called."""
+        return self._base is not None
+
+    def since_base(self, facts: Facts) -> tuple[float, int, float]:
+        """Return the CPU seconds, the executions and the seconds since `begin`."""
+        cpu, executed, at = self._base or (0.0, 0, self.began or facts.now)
+        return facts.cpu_seconds - cpu, self.executed - executed, facts.now - at
+
+    @property
+    def blocks(self) -> bool:
+        """The items are coroutines that never overlap: they block their event loop."""
+        if not self._coroutine or self.was_starved or self.shape.total < _FEWEST_SPANS:
+            return False
+        overlap = self.seen.overlap
+        return overlap is not None and overlap < _OVERLAP
+
+    @property
+    def mean_seconds(self) -> float | None:
+        """Of an execution, as it was in this shape."""
+        return self.seen.seconds / self.seen.items if self.seen.items else None
+
+    def estimate(self, facts: Facts) -> Demands:
+        """Return what an item needs, as far as it is known."""
+        seen = self.seen
+        count = seen.items
+        response = mean_estimate(count, seen.seconds, seen.squares)
+        children = facts.children_seconds / max(1, self.executed)
+        native = 0.0
+        if seen.cpu_known:
+            cpu = seen.cpu / count
+            others = self._process_cpu(facts) - cpu
+            if not self._children and others > 0.3 * response.value and others * count > 0.002:
+                native = others
+        else:
+            cpu = min(self._process_cpu(facts), response.value * self._cores)
+        total = cpu + native + children
+        held = self._held(facts) or self._held_before(total / max(response.value, 1e-12))
+        held = None if held is None else held.scaled(response.value)
+        response = self._alone(response, total, held, facts)
+        return Demands(
+            response,
+            Estimate(total, total * 0.9, total * 1.1),
+            held,
+            facts.wire,
+            facts.bytes,
+            native,
+            children,
+            count,
+            seen.failed,
+            response.value if self.blocks else None,
+        )
+
+    def reconsidered(self, demands: Demands) -> Demands | None:
+        """The first item may have connected, or imported; return better demands once more items tell of them.
+
+        With many lanes later ones may have stood in line, so they are never taken to need longer.
+        """
+        later = self.later
+        if demands.items >= _FEW or later.items < 2 * _FEW:
+            return None
+        response = mean_estimate(later.items, later.seconds, later.squares)
+        if response.value > 1.1 * demands.response.value:
+            response = demands.response
+        cpu = later.cpu / later.items if later.cpu_known else demands.cpu.value
+        return replace(
+            demands,
+            response=response,
+            cpu=Estimate(cpu, cpu * 0.9, cpu * 1.1),
+            items=demands.items + later.items,
+            failed=demands.failed + later.failed,
+        )
+
+    def _process_cpu(self, facts: Facts) -> float:
+        """CPU seconds of an item, as the whole process used them."""
+        cpu, executed, _ = self.since_base(facts)
+        return cpu / max(1, executed)
+
+    def _held(self, facts: Facts) -> Estimate | None:
+        """Return the share of its time for which an item holds the GIL."""
+        if not facts.can_knock or self._children or self._coroutine:
+            return None
+        share = held_share(facts.knocks(), self.seen.spans)
+        return None if share is None else share.scaled(1 / self.shape.total)
+
+    def _held_before(self, busy_share: float) -> Estimate | None:
+        """In child processes nobody knocks: what computes as much as before is taken to hold the GIL as much."""
+        before = self._before
+        if before is None or before.held is None or not self._children:
+            return None
+        response = max(before.response.value, 1e-12)
+        if abs(before.cpu.value / response - busy_share) > _ALIKE:
+            return None
+        return before.held.scaled(1 / response)
+
+    def _alone(self, response: Estimate, total: float, held: Estimate | None, facts: Facts) -> Estimate:
+        """Return the response time of an item that nobody stands in line with.
+
+        Where N lanes use a resource up, R(N) <= R(1) + (N - 1) D with its demand D (Lazowska et al., ch. 5).
+        """
+        lanes = self.shape.total
+        cpu, _, elapsed = self.since_base(facts)
+        if lanes == 1 or self.blocks or elapsed <= 0:  # What blocks the loop stands in no line once it runs.
+            return response
+        cores = 1.0 if self._coroutine else self._cores
+        hold = held.value if held is not None else 0.0
+        saturated = hold * lanes > _FULL * response.value
+        saturated = saturated or (not self._children and cpu / elapsed > _FULL * cores)
+        if not saturated:
+            return response
+        longest = max(total / cores, hold)
+        return Estimate.exact(max(total, hold, response.value - (lanes - 1) * longest))
+
+
+def is_clear(demands: Demands) -> bool:
+    """Say whether more knocks would hardly change the picture."""
+    if kind_of(demands) == "unknown":
+        return False
+    held = demands.held
+    return held is None or held.high - held.low < _CLEAR_WIDTH * demands.response.value or demands.items > ENOUGH
+
+
+class Watch:
+    """Notices that the items of a shape that is held have become other ones.
+
+    Args:
+        shape: that is held.
+        usual_seconds: mean time of an item in this shape, where that is known.
+        patience: windows in a row that must differ.
+    """
+
+    def __init__(self, shape: Shape, usual_seconds: float | None = None, patience: int | None = None) -> None:
+        self.shape = shape
+        self.patience = _PATIENCE if patience is None else patience
+        self._lanes = shape.total
+        self._usual_seconds = usual_seconds
+        self._usual_share: float | None = None
+        self._odd = 0
+        self._window = (0, 0.0, 0.0)
+
+    def add(self, done: Done) -> None:
+        """Take in an event."""
+        items, seconds, cpu = self._window
+        self._window = (
+            items + len(done.values),
+            seconds + done.seconds,
+            cpu + (done.seconds if done.cpu_seconds is None else done.cpu_seconds),
+        )
+        if self._window[0] >= _WINDOW_ITEMS * self._lanes and self._window[1] >= _WINDOW_SECONDS * self._lanes:
+            self._judge(*self._window)
+            self._window = (0, 0.0, 0.0)
+
+    def _judge(self, items: int, seconds: float, cpu: float) -> None:
+        mean, share = seconds / items, cpu / seconds
+        if self._usual_seconds is None:
+            self._usual_seconds = mean
+        if self._usual_share is None:
+            self._usual_share = share
+        ratio = mean / max(self._usual_seconds, 1e-12)
+        odd = not 1 / _OTHER < ratio < _OTHER or abs(share - self._usual_share) > _OTHER_SHARE
+        self._odd = self._odd + 1 if odd else 0
+
+    @property
+    def changed(self) -> bool:
+        """The items are other ones."""
+        return self._odd >= self.patience
+
+    @property
+    def patience_next(self) -> int:
+        """How many windows must differ next time, where a second look changed nothing."""
+        return min(2 * self.patience, _MOST_PATIENCE)
