@@ -16,6 +16,7 @@ from poolwise._policy.look import Facts
 from poolwise._policy.meter import Meter
 from poolwise._policy.pilot import Pilot, Stage
 from poolwise._policy.plan import Plan
+from poolwise._runtime.host import idle_seconds
 from poolwise._runtime.probe import Probe, has_gil
 from poolwise.backends import Backend
 
@@ -252,6 +253,7 @@ class PilotHelm:
             refusal=self._refusal,
             bytes=self._meter.mean_bytes,
             starved=starved,
+            idle=idle_seconds,
             can_knock=has_gil(),
         )
 

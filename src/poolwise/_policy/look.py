@@ -41,6 +41,7 @@ class Facts:
         refusal: why no child process can be used, where that is so.
         bytes: what an item and its value occupy, or None.
         starved: there was less to do than there are lanes.
+        idle: asks for the core-seconds for which the usable cores have been idle, or None where that is not known.
         can_knock: this interpreter has a GIL to knock at.
     """
 
@@ -54,6 +55,7 @@ class Facts:
     refusal: str | None
     bytes: float | None
     starved: bool
+    idle: Callable[[], float | None] = lambda: None
     can_knock: bool = True
 
 

@@ -1,7 +1,8 @@
 """How many tasks go into a batch, and how many batches wait at a lane.
 
-Capped factoring on decomposed time: b = min(30 ms / mean, growth, ceil(remaining / 2p)). Factoring (Hummel, Schonberg
-and Flynn, CACM 35(8), 1992) hands out half of what remains in equal parts; the cap keeps results flowing; the growth
+Capped factoring on decomposed time: b = min(cap / mean, growth, ceil(remaining / 2p)). Factoring (Hummel, Schonberg
+and Flynn, CACM 35(8), 1992) hands out half of what remains in equal parts; the cap (30 ms; more where there are many
+lanes, as the calling process does no more than so many batches a second) keeps results flowing; the growth
 of x2 a round from 1 keeps a wrong first estimate cheap. The mean is the function's own time in a lane, never queueing,
 pickling or a cold start. Unknown length drops the last term.
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 BATCH_SECONDS = 0.030
+LANE_SECONDS = 0.0007  # For each lane: 1,400 batches a second keep the calling process busy for a third of its time.
 INLINE_BATCH_SECONDS = 0.005
 QUEUED_SECONDS = 0.012
 MOST_ITEMS = 16_384
@@ -36,6 +38,11 @@ class PackLimits:
     items_per_worker: int | None = None
 
 
+def batch_seconds(lanes: int) -> float:
+    """Return how long a batch should run, in seconds, where there are that many lanes."""
+    return max(BATCH_SECONDS, LANE_SECONDS * lanes)
+
+
 class Packer:
     """Chooses batch sizes for one run. It remembers only how far it has grown."""
 
@@ -57,7 +64,7 @@ class Packer:
         """
         if mean_seconds is None:
             return 1
-        target = INLINE_BATCH_SECONDS if limits.inline else BATCH_SECONDS
+        target = INLINE_BATCH_SECONDS if limits.inline else batch_seconds(limits.lanes)
         wanted = min(target / max(mean_seconds, 1e-9), MOST_ITEMS)
         size = min(wanted, self.growth)
         self.growth = max(1.0, min(wanted, self.growth * 2 ** (1 / limits.lanes)))

@@ -23,7 +23,8 @@ from poolwise._policy.demands import Demands, Estimate, Kind, kind_of
 from poolwise._policy.look import Facts, Look, Watch, is_clear
 from poolwise._policy.plan import FEW_ITEMS, FIRST_LANES, Plan
 from poolwise._policy.roofs import Candidate, Ground, Roof, roofs, shortlist
-from poolwise._policy.trial import Trial
+from poolwise._policy.trial import CHEAPER, SHORTEST_SECONDS, Trial
+from poolwise._policy.use import UseMeter
 
 _CHILDREN_SECONDS = 0.12  # From the wish for child processes to their first result (benchmarks/overhead.py, cold).
 _THREADS_SECONDS = 0.002
@@ -38,7 +39,11 @@ _WARM_SECONDS = 15.0
 _FULL = 0.75  # Share of one core that lanes of one process use: more lanes would only fight for the GIL.
 _USED_UP = 0.85  # Share of all cores beyond which no shape can do much more.
 _IDLE = 0.4  # Share of one core below which lanes that do not help are held back by something inside the process.
-_ESCALATE_SECONDS = 0.05
+_MANY_SECONDS = 0.05  # What many lanes must have run for, to tell of the items.
+_PATIENT_LOOKS = 3  # At lanes which do not change, before growth has ended.
+_PROMISING = 1.2  # Of worker processes, where the lanes use a process up: the cores that are left, over those in use.
+_WORTH_LEAVING = 1.25  # What waiting work must gain to leave this process: it pays for every item on the way.
+_WINDOW_SHARE, _LONGEST_WINDOW_SECONDS = 0.03, 0.3  # Of a trial: share of what is left, and at most.
 
 
 class Stage(Enum):
@@ -100,8 +105,7 @@ class Pilot:
         self._demands: Demands | None = None
         self._look = self._new_look()
         self._watch: Watch | None = None
-        self._used = 0.0  # Cores that were used when last looked at.
-        self._workers_cpu: dict[int, float] = {}
+        self._use = UseMeter(ground.cores)
         self._all = 0  # Executions that ended well.
         self._trial: Trial | None = None
         self._control: LaneController | None = None
@@ -109,7 +113,6 @@ class Pilot:
         self._warm_since = 0.0
         self._reasons = list(plan.reasons)
         self._refusal: str | None = None
-        self._mark: tuple[float, float, int, int] | None = None  # clock, CPU, items and workers, when last looked at
         self._escalated = False
         self._look_again_at = 1
         self._look_at = 0.0
@@ -131,8 +134,7 @@ class Pilot:
             return self._watch.add(done)
         first = self.stage is Stage.PROBE or self._in_first_shape
         self._look.observe(done, failed, now, first=first, later=self.stage is Stage.LANES)
-        if done.process_cpu_seconds:
-            self._workers_cpu[done.worker] = done.process_cpu_seconds
+        self._use.add(done)
         if self._trial is not None:
             self._trial.add(done, good)
         if self._control is not None and self.stage is Stage.LANES:
@@ -271,11 +273,18 @@ class Pilot:
         base = Candidate(self.shape, math.inf, self.in_children)
         gauge = self._look.gauge
         size = gauge.size if gauge is not None else None
-        self._trial = Trial(base, self._rate_now(self._demands), rivals, size)
+        rate = self._rate_now(self._demands)
+        self._trial = Trial(base, rate, rivals, size, window_seconds=self._window_seconds(rate, facts))
         self._warm_since = facts.now
         names = ", ".join(str(rival.shape) for rival in rivals)
         self._publish(self.shape, [f"not decided yet: to be compared with {names}"])
         return self._try(facts)
+
+    def _window_seconds(self, rate: float, facts: Facts) -> float:
+        """What follows for long is worth a longer look."""
+        if self._long:
+            return SHORTEST_SECONDS
+        return min(_LONGEST_WINDOW_SECONDS, max(SHORTEST_SECONDS, _WINDOW_SHARE * self._left(facts) / rate))
 
     def _try(self, facts: Facts) -> Move:
         trial, demands = self._trial, self._demands
@@ -284,14 +293,14 @@ class Pilot:
         response = demands.response.value * max(1.0, self.shape.total / max(1.0, self.ground.cores))
         if trial.measuring:
             trial.conclude(facts.now, response)
-        current = trial.current
-        if current is None:
+        current, awaited = trial.current, trial.awaited
+        if current is None or awaited is None:
             return self._end_trial(trial, facts)
         if trial.measuring:
             return Move(self.shape, self._warm)
-        if current.children and not self.in_children and not facts.ready:
+        if awaited.children and not self.in_children and not facts.ready:
             if self._warm is None:
-                self._warm, self._warm_since = current.shape, facts.now
+                self._warm, self._warm_since = awaited.shape, facts.now
             elif facts.now - self._warm_since > _WARM_SECONDS:
                 self._refuse(f"none was ready after {_WARM_SECONDS:g} s")
             return Move(self.shape, self._warm, knock=facts.can_knock and trial.untouched)
@@ -312,6 +321,9 @@ class Pilot:
         self._steady = (facts.now, self._all)
         told = ", ".join(f"{shape}: {rate:,.4g} items/s" for shape, rate in self._rates.items())
         reasons = [f"tried on real items: {told}"]
+        if self._control is not None and not best.children:  # Worker processes were no better: go on as before.
+            self._control.restart(facts.now)
+            return self._begin_lanes(facts, reasons)
         waits = kind_of(demands) in ("io", "unknown") and demands.wait_share > 0.15
         if (waits or self._coroutine) and best.shape.total > best.shape.workers and not self._isolate:
             return self._to_lanes(best.shape, facts, reasons, self._known_beside(best.shape, trial, demands))
@@ -342,7 +354,7 @@ class Pilot:
         self.stage = Stage.PROBE
         self._look = self._new_look()
         self._look.begin(facts)
-        self._serial = self._mark = self._steady = self._control = None
+        self._serial = self._steady = self._control = None
         self._rates = {}
         self._escalated = False
         self._look_again_at, self._look_at = 1, 0.0
@@ -394,11 +406,15 @@ class Pilot:
         self, shape: Shape, facts: Facts, reasons: Sequence[str], known: tuple[int, float, float] | None = None
     ) -> Move:
         self._enter_lanes(shape, known)
-        self._mark = None
+        return self._begin_lanes(facts, reasons)
+
+    def _begin_lanes(self, facts: Facts, reasons: Sequence[str]) -> Move:
+        self.stage = Stage.LANES
+        self._use.restart()
         self._steady = (facts.now, self._all)
         self._decided_after = self._all
         self._reasons.extend(reasons)
-        self._publish(shape, ())
+        self._publish(self.shape, ())
         return Move(self.shape)
 
     def _steer(self, facts: Facts) -> Move:
@@ -407,7 +423,7 @@ class Pilot:
         if self._steady is None:
             self._steady = (facts.now, self._all)
         if self._demands is None:
-            self._look.was_starved |= facts.starved
+            self._look.was_starved |= facts.starved and self._look.executed > 0
             self._look_at_many(facts)
         elif (better := self._look.reconsidered(self._demands)) is not None:
             self._demands = better
@@ -418,7 +434,7 @@ class Pilot:
             shape = self._shape_of(control.lanes, self.shape.workers)
             if shape != self.shape:
                 self.shape = shape
-                self._mark = None
+                self._use.restart()
                 return Move(shape)
         return self._escalate(control, facts)
 
@@ -432,7 +448,7 @@ class Pilot:
                     look.begin(facts)
                 return
             _, executed, elapsed = look.since_base(facts)
-            enough = executed >= 2 * self.shape.total and elapsed >= _ESCALATE_SECONDS
+            enough = executed >= 2 * self.shape.total and elapsed >= _MANY_SECONDS
             if not (enough or ending) or executed == 0:
                 return
         if look.seen.items > 0:
@@ -446,51 +462,43 @@ class Pilot:
         Where nothing is left to try and the cores are used up, the lanes stay: it is not what the items wait for that
         sets the pace, so there is nothing to be found out by fewer of them.
         """
-        used, rate = self._utilisation(facts)
-        if rate <= 0 or self._demands is None:
+        use = self._use.look(facts, self.shape, self._all)
+        if use is None or use.per_second <= 0 or self._demands is None:
             return Move(self.shape)
-        everything = self.ground.cores if self.shape.workers > 1 or self.ground.most_workers > 1 else 1.0
-        if (self._escalated or self.shape.workers > 1) and used > _USED_UP * everything:
-            return self._hold([f"the cores are used up ({used:.2f} of {self.ground.cores:g})"])
+        cores, workers = self.ground.cores, self.ground.most_workers
         blocked = self._demands.loop is not None
-        full = blocked or used > (_FULL if control.settled else _USED_UP)
-        stuck = control.settled and control.lanes <= _STUCK_LANES and used < _IDLE
-        workers = self.ground.most_workers
-        predicted = rate * min(workers, self.ground.cores / max(used, 1e-9))
-        if self.shape.workers > 1 or self._escalated or not (full or stuck) or predicted < 1.15 * rate:
-            return Move(self.shape)
-        left = self._left(facts) / rate
-        if left * (1 - 1 / workers) < 2 * _CHILDREN_SECONDS:
+        full = blocked or (use.cores > _FULL and (control.settled or use.looks >= _PATIENT_LOOKS))
+        spread = self._escalated or self.shape.workers > 1
+        if (spread or full) and use.idle < (1 - _USED_UP) * cores:
+            return self._hold(
+                [f"the cores are used up ({cores - use.idle:.2f} of {cores:g}, {use.cores:.2f} by this run)"]
+            )
+        stuck = control.settled and control.lanes <= _STUCK_LANES and use.cores < _IDLE
+        # What else is busy may be what answers: then it grows with the run, and no more is to be had than this.
+        promise = min(workers, cores / max(cores - use.idle, 1e-9))
+        left = self._left(facts) / use.per_second
+        pays = promise >= _PROMISING and left * (1 - 1 / workers) >= 2 * _CHILDREN_SECONDS
+        if spread or not (full or stuck) or not pays:
             return Move(self.shape)
         if facts.wire is None and facts.refusal is None:
             return Move(self.shape, ask_wire=True)
         self._escalated = True
         why = "one process is used up" if full else "something inside the process holds its lanes back"
         why = "the coroutines block their event loop" if blocked else why
-        self._reasons.append(f"{why} ({used:.0%} of a core at {rate:,.4g} items/s), so worker processes were tried")
+        rate = use.per_second
+        self._reasons.append(
+            f"{why} ({use.cores:.0%} of a core at {rate:,.4g} items/s), so worker processes were tried"
+        )
         waits = not blocked and (self._demands.wait_share > 0.1 or self._coroutine)
         lanes = (self.shape.total if full else -(-self.shape.total // workers)) if waits else 1
         lanes = max(1, min(lanes, self.ground.most_lanes, self.ground.most_total // workers))
         self._look.gauge = None
         self.stage = Stage.TRIAL
-        rival = Candidate(Shape(workers, lanes), predicted, True)
-        self._trial = Trial(Candidate(self.shape, predicted, False), rate, [rival])
+        base, rival = Candidate(self.shape, math.inf, False), Candidate(Shape(workers, lanes), math.inf, True)
+        seconds, margin = self._window_seconds(rate, facts), _WORTH_LEAVING if waits else CHEAPER
+        self._trial = Trial(base, rate, [rival], window_seconds=seconds, margin=margin, afresh=True)
         self._warm_since = facts.now
         return self._try(facts)
-
-    def _utilisation(self, facts: Facts) -> tuple[float, float]:
-        """Return the cores in use and the items a second since the last look; zeros while it is too early to say."""
-        cpu = facts.cpu_seconds + sum(self._workers_cpu.values())
-        mark = (facts.now, cpu, self._all, len(self._workers_cpu))
-        if self._mark is None or self._mark[3] != mark[3]:
-            self._mark = mark
-            return 0.0, 0.0
-        seconds, items = facts.now - self._mark[0], self._all - self._mark[2]
-        if seconds < _ESCALATE_SECONDS or items < self.shape.total:
-            return 0.0, 0.0
-        self._used = (cpu - self._mark[1]) / seconds
-        self._mark = mark
-        return self._used, items / seconds
 
     # -- what is known
 
@@ -524,7 +532,7 @@ class Pilot:
             plan = replace(plan, roofs=tuple(found), predicted=found[0].per_second)
         knee = self._control.knee if self._control is not None and self.stage is Stage.LANES else None
         if knee is not None and observed is not None and plan.roofs:
-            name = "process" if self._used > _FULL else "outside"
+            name = "process" if self._use.last > _FULL else "outside"
             outside = Roof(name, observed, f"seen: more than {knee} lanes did not pay")
             plan = replace(plan, roofs=tuple(sorted((*plan.roofs, outside), key=lambda roof: roof.per_second)))
         return replace(plan, shape=self.shape, observed=observed)

@@ -10,14 +10,14 @@ from poolwise._core.model import Done, Shape
 from poolwise._policy.gauge import Gauge
 from poolwise._policy.roofs import Candidate
 
-_SHORTEST_SECONDS = 0.05
+SHORTEST_SECONDS = 0.05
 _LONGEST_SECONDS = 1.0
 _ITEMS_PER_LANE = 3
 _KEPT = 0.85  # A rival that keeps this share of what its roofs promise needs no further rivals.
 _BETTER = 1.10  # A rival that promises no more than this, times the best seen, is not tried.
 _CLOSE = 1.15  # Two that are nearer than this are measured once more each.
 _UNLIKE = 1.25  # So are two of which the better had items smaller by this: cost may drift along the input.
-_CHEAPER = 1.08  # A costlier shape must be better by this.
+CHEAPER = 1.08  # A costlier shape must be better by this.
 
 
 class Trial:
@@ -28,6 +28,9 @@ class Trial:
         base_rate: its throughput in items a second.
         rivals: what to try, in order.
         base_size: CPU seconds of one of the items that it was seen with, or None.
+        window_seconds: that every lane is observed for, in each window.
+        margin: what a costlier shape must be better by.
+        afresh: what is known of the base is of the time when it began: it is measured once more, before the rivals.
 
     Attributes:
         rates: by shape, the throughput seen in each of its windows.
@@ -35,11 +38,22 @@ class Trial:
     """
 
     def __init__(
-        self, base: Candidate, base_rate: float, rivals: Sequence[Candidate], base_size: float | None = None
+        self,
+        base: Candidate,
+        base_rate: float,
+        rivals: Sequence[Candidate],
+        base_size: float | None = None,
+        *,
+        window_seconds: float = SHORTEST_SECONDS,
+        margin: float = CHEAPER,
+        afresh: bool = False,
     ) -> None:
         self._known = {base.shape: base, **{rival.shape: rival for rival in rivals}}
         self._base = base
-        self._queue = deque(rivals)
+        self._queue = deque([base, *rivals] if afresh else rivals)
+        self._window_seconds = window_seconds
+        self._margin = margin
+        self._afresh = self._stale = afresh
         self._gauge: Gauge | None = None
         self._drifting = False
         self._began = 0.0
@@ -56,6 +70,13 @@ class Trial:
     def untouched(self) -> bool:
         """No rival has been measured yet."""
         return not self.measuring and len(self.rates) == 1 and len(self.rates[self._base.shape]) == 1
+
+    @property
+    def awaited(self) -> Candidate | None:
+        """The candidate that must be ready before the next window: what makes it ready would disturb the window."""
+        if self.current is None or self.current.children or not self._stale:
+            return self.current
+        return next((rival for rival in self._queue if rival.children), self.current)
 
     def begin(self, now: float) -> None:
         """The current candidate runs from `now` on: open its window."""
@@ -87,10 +108,13 @@ class Trial:
         elapsed = now - self._began
         lanes = current.shape.total
         enough = gauge.complete and gauge.items >= _ITEMS_PER_LANE * lanes
-        enough = enough and gauge.covered_seconds >= _SHORTEST_SECONDS * lanes
+        enough = enough and gauge.covered_seconds >= self._window_seconds * lanes
         late = elapsed > _LONGEST_SECONDS + 6 * response_seconds
         if not (enough or late):
             return False
+        if self._stale:
+            self._stale = False
+            self.rates[current.shape] = []
         self.rates.setdefault(current.shape, []).append(gauge.rate or 0.0)
         if gauge.size is not None:
             self._sizes.setdefault(current.shape, gauge.size)
@@ -121,10 +145,10 @@ class Trial:
         worse, better = sorted((one, other), key=self.mean)
         lead = self.mean(better) / self.mean(worse)
         small, large = self._sizes.get(better, 0.0), self._sizes.get(worse, 0.0)
-        if large > _UNLIKE * small > 0:
+        if large > _UNLIKE * small > 0 and not self._afresh:
             lead *= small / large
             self._drifting = True
-        return lead < _CLOSE
+        return lead < max(_CLOSE, self._margin)
 
     def mean(self, shape: Shape) -> float:
         """Return the geometric mean of a shape's windows, in items a second.
@@ -142,6 +166,6 @@ class Trial:
         ranked = sorted(self.rates, key=lambda shape: (shape.workers, shape.lanes))
         best = ranked[0]
         for shape in ranked[1:]:
-            if self.mean(shape) > _CHEAPER * self.mean(best):
+            if self.mean(shape) > self._margin * self.mean(best):
                 best = shape
         return self._known[best]

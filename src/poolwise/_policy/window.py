@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-WINDOW_SECONDS = 0.060
+from poolwise._policy.pack import batch_seconds
+
+_BATCHES = 2
 FEWEST_PER_LANE = 4
 
 
@@ -42,7 +44,7 @@ def window(
     """
     near = FEWEST_PER_LANE * lanes
     if seconds_per_item:
-        near = max(near, int(WINDOW_SECONDS * lanes / seconds_per_item))
+        near = max(near, int(_BATCHES * batch_seconds(lanes) * lanes / seconds_per_item))
     far = near
     if mean_bytes:
         affordable = max(1, int(buffered_bytes / mean_bytes))

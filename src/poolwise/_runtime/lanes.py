@@ -33,6 +33,7 @@ BEGUN = (RUNNING, EXECUTING)
 _WORD = 0x7FFF_FFFF  # Slot words have 32 bits: memoryview writes those five times as fast as 64.
 
 FLUSH_SECONDS = 0.025
+LANE_FLUSH_SECONDS = 0.0007  # For each lane, where that is more: the calling process takes in only so much a second.
 RECALL_SECONDS = 0.1
 INLINE_RECALL_SECONDS = 0.01
 _LEAVE_SECONDS = 0.02
@@ -231,14 +232,16 @@ class LaneGroup:
     def tick(self, now: float) -> bool:
         """Send what is finished and give back what waits too long; returns whether there may be more to do."""
         busy = self._give_back_queue(now)
+        lull = max(FLUSH_SECONDS, LANE_FLUSH_SECONDS * len(self.lanes))
+        recall_seconds = self.recall_seconds if lull == FLUSH_SECONDS else max(self.recall_seconds, 3 * lull)
         for lane in tuple(self.lanes):
             run = lane.run
             if run is None or len(run.batch) == 1:
                 continue
             busy = True
             age = now - run.begun
-            if age >= min(FLUSH_SECONDS, self.recall_seconds):
-                self._flush(lane, run, recall=age >= self.recall_seconds)
+            if age >= min(lull, recall_seconds):
+                self._flush(lane, run, recall=age >= recall_seconds)
         return busy
 
     def _give_back_queue(self, now: float) -> bool:
