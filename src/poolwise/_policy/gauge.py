@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 from poolwise._core.model import Done
 
-_SLACK_SECONDS = 0.002
+_SILENCE_SECONDS = 0.15  # Longer than a batch takes to tell of what it has done (`_runtime/lanes.py`).
+_SILENT_TURNS = 4
 
 
 @dataclass(slots=True)
@@ -83,17 +84,25 @@ class Gauge:
         """CPU seconds of one item, by which windows with unlike items are told; None where nothing was seen."""
         return self.busy_seconds / self.seen if self.seen else None
 
-    @property
-    def rate(self) -> float | None:
-        """Items a second of the whole shape, or None where too little is known."""
-        rates = [
-            track.items / (track.ended - track.begun)
-            for track in self._tracks.values()
-            if track.items > 0 and track.ended > track.begun
-        ]
-        if not rates:
+    def rate(self, now: float) -> float | None:
+        """Return the items a second of the whole shape, or None where too little is known.
+
+        A lane that has not been heard of for long is taken to stand still: behind a lock some lanes starve, and what
+        the others do is not what the shape does.
+
+        Args:
+            now: clock reading, in seconds.
+        """
+        rates = []
+        for track in self._tracks.values():
+            spent = track.ended - track.begun
+            if now - track.ended > max(_SILENCE_SECONDS, _SILENT_TURNS * spent / max(1, track.items)):
+                rates.append(track.items / (now - track.begun))
+            elif track.items > 0 and spent > 0:
+                rates.append(track.items / spent)
+        if not any(rates):
             return None
-        return sum(rates) / len(rates) * min(self.lanes, max(len(self._tracks), len(rates)))
+        return sum(rates) / len(rates) * min(self.lanes, len(self._tracks))
 
 
 def _end_of_first(done: Done) -> float:

@@ -23,7 +23,8 @@ _WINDOW_ITEMS = 3
 _OTHER = 2.5  # Items whose mean time is so many times that of before, or so many times less, are other ones.
 _OTHER_SHARE = 0.4  # So are those of which this much more, or less, is computing.
 _ALIKE = 0.25  # Shares of computing that differ by no more than this are of the same kind of work.
-_PATIENCE, _MOST_PATIENCE = 2, 64
+_CLEARLY_OTHER = 10.0  # So many times: half as many windows are enough to believe it.
+_PATIENCE, _MOST_PATIENCE = 4, 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,21 +303,31 @@ class Watch:
 
     Args:
         shape: that is held.
+        since: clock reading, in seconds; executions that began before it belong to another shape.
         usual_seconds: mean time of an item in this shape, where that is known.
-        patience: windows in a row that must differ.
+        patience: windows in a row that must differ; one that differs much counts twice.
+
+    Attributes:
+        mean_seconds: of an item, in the last window.
     """
 
-    def __init__(self, shape: Shape, usual_seconds: float | None = None, patience: int | None = None) -> None:
+    def __init__(
+        self, shape: Shape, since: float, usual_seconds: float | None = None, patience: int | None = None
+    ) -> None:
         self.shape = shape
         self.patience = _PATIENCE if patience is None else patience
         self._lanes = shape.total
+        self._since = since
         self._usual_seconds = usual_seconds
         self._usual_share: float | None = None
         self._odd = 0
+        self.mean_seconds = 0.0
         self._window = (0, 0.0, 0.0)
 
     def add(self, done: Done) -> None:
         """Take in an event."""
+        if done.started < self._since:
+            return
         items, seconds, cpu = self._window
         self._window = (
             items + len(done.values),
@@ -333,9 +344,11 @@ class Watch:
             self._usual_seconds = mean
         if self._usual_share is None:
             self._usual_share = share
+        self.mean_seconds = mean
         ratio = mean / max(self._usual_seconds, 1e-12)
         odd = not 1 / _OTHER < ratio < _OTHER or abs(share - self._usual_share) > _OTHER_SHARE
-        self._odd = self._odd + 1 if odd else 0
+        clearly = not 1 / _CLEARLY_OTHER < ratio < _CLEARLY_OTHER
+        self._odd = self._odd + (2 if clearly else 1) if odd else 0
 
     @property
     def changed(self) -> bool:

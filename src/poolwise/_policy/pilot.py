@@ -34,6 +34,7 @@ _KNOCK_AFTER_SECONDS = 0.001
 _ENDLESS = 1 << 40
 _BACKLOG = 2
 _STUCK_LANES = 4
+_WORTH_A_LOOK_SECONDS = 0.5
 _LOOK_SECONDS = 0.005
 _WARM_SECONDS = 15.0
 _FULL = 0.75  # Share of one core that lanes of one process use: more lanes would only fight for the GIL.
@@ -105,6 +106,7 @@ class Pilot:
         self._demands: Demands | None = None
         self._look = self._new_look()
         self._watch: Watch | None = None
+        self._now = 0.0
         self._use = UseMeter(ground.cores)
         self._all = 0  # Executions that ended well.
         self._trial: Trial | None = None
@@ -170,6 +172,7 @@ class Pilot:
 
     def advance(self, facts: Facts) -> Move:
         """Return what should be done now."""
+        self._now = facts.now
         if facts.refusal is not None and self._refusal is None:
             self._refuse(facts.refusal)
         if self.stage is Stage.PROBE:
@@ -231,7 +234,7 @@ class Pilot:
         if any(rival.children for rival in rivals) and facts.wire is None and facts.refusal is None:
             return Move(self.shape, ask_wire=True, knock=knock)
         self._demands = demands
-        self._serial = self._serial or self._rate_now(demands)
+        self._serial = self._serial or self._rate_now(demands, facts)
         if not rivals:
             return self._hold(["no shape promises more than this one"])
         worth = [rival for rival in rivals if self._repays(rival, demands, facts)]
@@ -249,9 +252,9 @@ class Pilot:
             return self._coroutine or self.in_children or not facts.can_knock
         return held.high < 0.5 * demands.response.value
 
-    def _rate_now(self, demands: Demands) -> float:
+    def _rate_now(self, demands: Demands, facts: Facts) -> float:
         gauge = self._look.gauge
-        rate = gauge.rate if gauge is not None else None
+        rate = gauge.rate(facts.now) if gauge is not None else None
         return rate or self.shape.total / max(demands.response.value, 1e-9)
 
     def _left(self, facts: Facts) -> int:
@@ -262,7 +265,7 @@ class Pilot:
 
     def _repays(self, rival: Candidate, demands: Demands, facts: Facts) -> bool:
         left = self._left(facts)
-        saved = left / self._rate_now(demands) - left / max(rival.predicted, 1e-9)
+        saved = left / self._rate_now(demands, facts) - left / max(rival.predicted, 1e-9)
         return saved > (_CHILDREN_SECONDS if rival.children and not self.in_children else _THREADS_SECONDS)
 
     # -- TRIAL
@@ -273,7 +276,7 @@ class Pilot:
         base = Candidate(self.shape, math.inf, self.in_children)
         gauge = self._look.gauge
         size = gauge.size if gauge is not None else None
-        rate = self._rate_now(self._demands)
+        rate = self._rate_now(self._demands, facts)
         self._trial = Trial(base, rate, rivals, size, window_seconds=self._window_seconds(rate, facts))
         self._warm_since = facts.now
         names = ", ".join(str(rival.shape) for rival in rivals)
@@ -342,15 +345,20 @@ class Pilot:
     def _hold(self, reasons: Sequence[str]) -> Move:
         before, look = self._watch, self._look
         in_vain = before is not None and before.shape == self.shape  # A second look changed nothing.
-        usual = look.mean_seconds if self.stage is Stage.PROBE else None
-        self._watch = Watch(self.shape, usual, before.patience_next if before is not None and in_vain else None)
+        usual = look.mean_seconds if look.shape == self.shape else None
+        self._watch = Watch(
+            self.shape, self._now, usual, before.patience_next if before is not None and in_vain else None
+        )
         self.stage = Stage.HOLD
         self._decided_after = self._all
         self._publish(self.shape, reasons)
         return Move(self.shape)
 
     def _look_anew(self, facts: Facts) -> Move:
-        """The items have become other ones: look at them as at the first."""
+        """The items have become other ones: look at them as at the first, where enough are left."""
+        assert self._watch is not None
+        if self._left(facts) * self._watch.mean_seconds < _WORTH_A_LOOK_SECONDS * self.shape.total:
+            return Move(self.shape)
         self.stage = Stage.PROBE
         self._look = self._new_look()
         self._look.begin(facts)

@@ -11,13 +11,15 @@ from poolwise._policy.gauge import Gauge
 from poolwise._policy.roofs import Candidate
 
 SHORTEST_SECONDS = 0.05
-_LONGEST_SECONDS = 1.0
+_LATE = 4  # Windows that take so many times as long as they should are closed, whatever has been heard.
+_LATE_ITEMS = 6
 _ITEMS_PER_LANE = 3
 _KEPT = 0.85  # A rival that keeps this share of what its roofs promise needs no further rivals.
 _BETTER = 1.10  # A rival that promises no more than this, times the best seen, is not tried.
 _CLOSE = 1.15  # Two that are nearer than this are measured once more each.
 _UNLIKE = 1.25  # So are two of which the better had items smaller by this: cost may drift along the input.
-CHEAPER = 1.08  # A costlier shape must be better by this.
+CHEAPER = 1.08  # A costlier shape must be better by this,
+_DOUBTFUL, _CHEAPER_IN_DOUBT = 0.6, 1.2  # and by this, where it keeps less than that share of what its roofs promise.
 
 
 class Trial:
@@ -56,7 +58,7 @@ class Trial:
         self._afresh = self._stale = afresh
         self._gauge: Gauge | None = None
         self._drifting = False
-        self._began = 0.0
+        self._began, self._good = 0.0, 0  # When the window was opened, and what has ended well since.
         self.rates: dict[Shape, list[float]] = {base.shape: [base_rate]}
         self._sizes: dict[Shape, float] = {} if base_size is None else {base.shape: base_size}
         self.current: Candidate | None = self._queue.popleft() if self._queue else None
@@ -81,13 +83,23 @@ class Trial:
     def begin(self, now: float) -> None:
         """The current candidate runs from `now` on: open its window."""
         assert self.current is not None
-        self._began = now
-        self._gauge = Gauge(self.current.shape.total, now, children=self.current.children)
+        self._began, self._good = now, 0
+        self._gauge = self._gauge_from(now)
 
     def add(self, done: Done, good: int) -> None:
         """Take in an event of which `good` executions ended well."""
-        if self._gauge is not None:
-            self._gauge.add(done, good)
+        gauge = self._gauge
+        if gauge is None or not done.values:
+            return
+        self._good += good
+        if done.started < gauge.since:  # The shape before was still at work: begin anew from here.
+            self._gauge = self._gauge_from(max(gauge.since, done.started + done.seconds))
+        else:
+            gauge.add(done, good)
+
+    def _gauge_from(self, since: float) -> Gauge:
+        assert self.current is not None
+        return Gauge(self.current.shape.total, since, children=self.current.children)
 
     def drop(self, *, children: bool) -> None:
         """Try no candidate in child processes (or none that is not)."""
@@ -109,13 +121,13 @@ class Trial:
         lanes = current.shape.total
         enough = gauge.complete and gauge.items >= _ITEMS_PER_LANE * lanes
         enough = enough and gauge.covered_seconds >= self._window_seconds * lanes
-        late = elapsed > _LONGEST_SECONDS + 6 * response_seconds
+        late = elapsed > _LATE * self._window_seconds + _LATE_ITEMS * response_seconds
         if not (enough or late):
             return False
         if self._stale:
             self._stale = False
             self.rates[current.shape] = []
-        self.rates.setdefault(current.shape, []).append(gauge.rate or 0.0)
+        self.rates.setdefault(current.shape, []).append((gauge.rate(now) if enough else None) or self._good / elapsed)
         if gauge.size is not None:
             self._sizes.setdefault(current.shape, gauge.size)
         self._gauge = None
@@ -166,6 +178,8 @@ class Trial:
         ranked = sorted(self.rates, key=lambda shape: (shape.workers, shape.lanes))
         best = ranked[0]
         for shape in ranked[1:]:
-            if self.mean(shape) > self._margin * self.mean(best):
+            reached = self.mean(shape)
+            doubtful = reached < _DOUBTFUL * self._known[shape].predicted < math.inf
+            if reached > max(self._margin, _CHEAPER_IN_DOUBT if doubtful else 0.0) * self.mean(best):
                 best = shape
         return self._known[best]
