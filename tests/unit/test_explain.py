@@ -212,3 +212,13 @@ def test_nothing_measured_is_said() -> None:
     text = Plan("unknown", Shape(2, 1), ("asked for",)).explain()
     assert text.splitlines()[0] == "What binds it is not known: 2x1 (2 worker processes)."
     assert "asked for" in text
+
+
+def test_held_share_is_not_below_what_was_waited() -> None:
+    """One knock that waited through most of a long item has seen the GIL held for most of it: no chance is in that."""
+    share = held_share([Knock(1.01, 0.001, 0.085, True)], [(1.0, 1.1)])
+    assert share is not None
+    assert share.low == pytest.approx(0.85)
+    clipped = held_share([Knock(1.09, 0.001, 0.085, True)], [(1.0, 1.1)])
+    assert clipped is not None
+    assert clipped.low < 0.5  # It went on to wait when the item was over.

@@ -69,13 +69,14 @@ WORKS = {
     "parse-and-wait": Work(held=0.006, wait=0.004),
     "tiny": Work(held=1e-7),
     "hidden-lock": Work(free=0.004, thread_penalty=0.45),
+    "long-python": Work(held=0.012),
     "big-values": Work(free=0.002, wire=0.004),
 }
 
 
 @dataclass
 class World:
-    """Runs items of one kind under a pilot."""
+    """Runs items of one kind under a pilot; after `turns_at` items, of another kind."""
 
     work: Work
     items: int
@@ -83,6 +84,8 @@ class World:
     known: bool = True
     refusal: str | None = None
     options: dict[str, object] = field(default_factory=lambda: {"limits": Limits()})
+    turns_at: int = 1 << 60
+    then: Work | None = None
 
     def __post_init__(self) -> None:
         given = Circumstances("auto", self.cores, total=self.items if self.known else None, **self.options)  # type: ignore[arg-type]
@@ -103,6 +106,8 @@ class World:
         shape = self.pilot.shape
         batch = 0
         while self.done < self.items:
+            if self.done >= self.turns_at and self.then is not None:
+                self.work = self.then
             rate = self.work.rate(shape, self.cores)
             count = min(self.items - self.done, max(shape.total, round(rate * 0.004)))
             each = max(1, count // shape.total)
@@ -292,3 +297,39 @@ def test_isolate_never_leaves_children() -> None:
     pilot = world.run()
     assert all(shape.lanes == 1 for shape in world.shapes)
     assert pilot.shape.workers > 2
+
+
+def _changed(pilot: Pilot) -> bool:
+    return any("measured anew" in reason for reason in pilot.plan.reasons)
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "check"),
+    [
+        ("tiny", "sleep", lambda shape: shape.total >= 16),  # What is there already is skipped; then it downloads.
+        ("python", "sleep", lambda shape: shape.total >= 16),
+        ("hash", "long-python", lambda shape: shape == Shape(2, 1)),
+    ],
+)
+def test_a_held_shape_is_left_when_the_items_change(first: str, then: str, check: object) -> None:
+    """Whatever the first items were, the later ones get the shape that fits them."""
+    start = min(_items(first, seconds=2), 200_000)
+    world = World(WORKS[first], start + _items(then), turns_at=start, then=WORKS[then])
+    pilot = world.run()
+    assert _changed(pilot)
+    assert check(pilot.shape)  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("name", ["python", "hash", "tiny", "fine"])
+def test_a_held_shape_stays_while_the_items_stay(name: str) -> None:
+    """Nothing is measured anew for no reason."""
+    assert not _changed(World(WORKS[name], min(_items(name, seconds=20), 400_000)).run())
+
+
+def test_the_kind_is_kept_where_only_the_size_of_items_changed() -> None:
+    """In child processes nobody knocks at the GIL; what is known of the work is not forgotten for that."""
+    world = World(WORKS["python"], 4000, turns_at=1500, then=Work(held=0.02))
+    pilot = world.run()
+    assert _changed(pilot)
+    assert pilot.plan.kind == "gil"
+    assert pilot.shape == Shape(2, 1)

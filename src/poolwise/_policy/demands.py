@@ -68,7 +68,8 @@ def held_share(knocks: Iterable[Knock], spans: Sequence[tuple[float, float]]) ->
 
     A thread that sleeps a random (exponential) time sees the GIL as a Poisson arrival would, so the share of knocks
     that find it held is the share of time it is held (PASTA); while it waits it knows that it is held. Together:
-    (waited + slept * hits / knocks) / (waited + slept).
+    (waited + slept * hits / knocks) / (waited + slept). What it waited while items ran is a part of their time that no
+    chance is in: the share is not below that.
 
     Args:
         knocks: what was heard.
@@ -79,7 +80,7 @@ def held_share(knocks: Iterable[Knock], spans: Sequence[tuple[float, float]]) ->
     """
     spans = sorted(spans)
     starts = [start for start, _ in spans]
-    waited = slept = 0.0
+    waited = slept = known = 0.0
     hits = count = 0
     for knock in knocks:
         place = bisect_right(starts, knock.at) - 1
@@ -90,6 +91,7 @@ def held_share(knocks: Iterable[Knock], spans: Sequence[tuple[float, float]]) ->
         if knock.held:
             hits += 1
             waited += knock.waited
+            known += min(knock.waited, spans[place][1] - knock.at)
     if count == 0 or waited + slept <= 0:
         return None
     by_count = hits / count
@@ -98,7 +100,16 @@ def held_share(knocks: Iterable[Knock], spans: Sequence[tuple[float, float]]) ->
     softened = (hits + 1) / (count + 2)
     margin = _TWO_SIGMA * math.sqrt(softened * (1 - softened) / (count + 2))
     low, high = min(share, by_count) - margin, max(share, by_count) + margin
-    return Estimate(share, max(0.0, low), min(1.0, high))
+    return Estimate(share, min(share, max(0.0, low, known / covered_seconds(spans))), min(1.0, high))
+
+
+def covered_seconds(spans: Iterable[tuple[float, float]]) -> float:
+    """Return how long any of the spans, sorted by their starts, lasted."""
+    covered, reached = 0.0, -math.inf
+    for start, end in spans:
+        covered += max(0.0, end - max(start, reached))
+        reached = max(reached, end)
+    return max(covered, 1e-12)
 
 
 def mean_estimate(count: int, total: float, squares: float) -> Estimate:

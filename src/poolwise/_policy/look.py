@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from poolwise._core.model import Done, Shape
-from poolwise._policy.demands import Demands, Estimate, Knock, held_share, kind_of, mean_estimate
+from poolwise._policy.demands import Demands, Estimate, Knock, covered_seconds, held_share, kind_of, mean_estimate
 from poolwise._policy.gauge import Gauge
 
 ENOUGH = 64  # Executions that tell of the items.
@@ -21,7 +20,7 @@ _FEWEST_SPANS = 12
 _WINDOW_SECONDS = 0.25
 _WINDOW_ITEMS = 3
 _OTHER = 2.5  # Items whose mean time is so many times that of before, or so many times less, are other ones.
-_OTHER_SHARE = 0.4  # So are those of which this much more, or less, is computing.
+_COMPUTES = 0.2  # Share of the time beyond which the CPU of an item is compared as well.
 _ALIKE = 0.25  # Shares of computing that differ by no more than this are of the same kind of work.
 _CLEARLY_OTHER = 10.0  # So many times: half as many windows are enough to believe it.
 _PATIENCE, _MOST_PATIENCE = 4, 128
@@ -116,11 +115,7 @@ class Seen:
         """How many executions ran at a time while any ran; None where too few are known."""
         if len(self.spans) < _FEWEST_SPANS:
             return None
-        covered, reached = 0.0, -math.inf
-        for start, end in sorted(self.spans):
-            covered += max(0.0, end - max(start, reached))
-            reached = max(reached, end)
-        return sum(end - start for start, end in self.spans) / covered if covered > 0 else None
+        return sum(end - start for start, end in self.spans) / covered_seconds(sorted(self.spans))
 
 
 class Look:
@@ -182,7 +177,7 @@ class Look:
 
     def since_base(self, facts: Facts) -> tuple[float, int, float]:
         """Return the CPU seconds, the executions and the seconds since `begin`."""
-        cpu, executed, at = self._base or (0.0, 0, self.began or facts.now)
+        cpu, executed, at = self._base or (0.0, 0, facts.now if self.began is None else self.began)
         return facts.cpu_seconds - cpu, self.executed - executed, facts.now - at
 
     @property
@@ -319,7 +314,7 @@ class Watch:
         self._lanes = shape.total
         self._since = since
         self._usual_seconds = usual_seconds
-        self._usual_share: float | None = None
+        self._usual_cpu: float | None = None
         self._odd = 0
         self.mean_seconds = 0.0
         self._window = (0, 0.0, 0.0)
@@ -339,16 +334,18 @@ class Watch:
             self._window = (0, 0.0, 0.0)
 
     def _judge(self, items: int, seconds: float, cpu: float) -> None:
-        mean, share = seconds / items, cpu / seconds
+        self.mean_seconds, cpu = seconds / items, cpu / items
         if self._usual_seconds is None:
-            self._usual_seconds = mean
-        if self._usual_share is None:
-            self._usual_share = share
-        self.mean_seconds = mean
-        ratio = mean / max(self._usual_seconds, 1e-12)
-        odd = not 1 / _OTHER < ratio < _OTHER or abs(share - self._usual_share) > _OTHER_SHARE
-        clearly = not 1 / _CLEARLY_OTHER < ratio < _CLEARLY_OTHER
-        self._odd = self._odd + (2 if clearly else 1) if odd else 0
+            self._usual_seconds = self.mean_seconds
+        ratio = _times(self.mean_seconds, self._usual_seconds)
+        if self._usual_cpu is None and ratio < _OTHER:
+            self._usual_cpu = cpu
+        if (
+            self._usual_cpu is not None
+            and max(cpu / self.mean_seconds, self._usual_cpu / self._usual_seconds) > _COMPUTES
+        ):
+            ratio = max(ratio, _times(cpu, self._usual_cpu))  # As long as before, but it waits now, or no longer.
+        self._odd = self._odd + (2 if ratio > _CLEARLY_OTHER else 1) if ratio > _OTHER else 0
 
     @property
     def changed(self) -> bool:
@@ -359,3 +356,8 @@ class Watch:
     def patience_next(self) -> int:
         """How many windows must differ next time, where a second look changed nothing."""
         return min(2 * self.patience, _MOST_PATIENCE)
+
+
+def _times(one: float, other: float) -> float:
+    """Return how many times the smaller of two demands the larger is."""
+    return max(one, other, 1e-9) / max(min(one, other), 1e-9)

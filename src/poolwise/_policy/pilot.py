@@ -1,10 +1,11 @@
 """The pilot: from the first item to the last, which shape an `auto` run should have now, and why.
 
     PROBE ──waiting work──────────────────────────────> LANES  the lane controller, for ever; asks for a TRIAL
-      │                                                   ^    of workers where one process is used up
-      ├──a rival promises more, and it pays──> TRIAL ─────┤
-      │                                         │         (what waits)
-      └──nothing promises more──> HOLD <────────┘
+      │ ^                                                 ^    of workers where one process is used up
+      ├─│─a rival promises more, and it pays──> TRIAL ────┤
+      │ │                                        │        (what waits)
+      │ └──the items became other ones──┐        │
+      └──nothing promises more──────> HOLD <─────┘
 
 Pure: values in (events, facts), values out (moves, plans). Nobody is asked to run an item a second time, and every item
 that was run for a measurement is a real one. What moves the backend is the engine.

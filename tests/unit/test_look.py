@@ -1,0 +1,124 @@
+"""What executions show: coroutines that block, lanes that stand in line, items that became other ones, idle cores."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from poolwise import Shape
+from poolwise._core.model import Done
+from poolwise._policy.demands import kind_of
+from poolwise._policy.look import Facts, Look, Watch
+from poolwise._policy.roofs import Ground, roofs
+from poolwise._policy.use import UseMeter
+
+
+def facts_at(now: float, **more: Any) -> Facts:
+    known: dict[str, Any] = {
+        "remaining": 100,
+        "cpu_seconds": 0.0,
+        "children_seconds": 0.0,
+        "knocks": list,
+        "ready": False,
+        "wire": None,
+        "refusal": None,
+        "bytes": None,
+        "starved": False,
+    }
+    return Facts(now, **{**known, **more})
+
+
+def done(started: float, seconds: float, *, lane: int = 0, cpu: float | None = None, count: int = 1) -> Done:
+    return Done(0, 0, [None] * count, {}, 0, lane, started, seconds, cpu)
+
+
+def look_at(spans: list[tuple[float, float]], lanes: int = 16) -> Look:
+    look = Look(Shape(1, lanes), 2.0, children=False, coroutine=True)
+    for place, (start, end) in enumerate(spans):
+        look.observe(done(start, end - start, lane=place % lanes), 0, end, first=True, later=False)
+    return look
+
+
+def test_coroutines_that_never_overlap_block_their_loop() -> None:
+    """One after the other in 16 lanes: the loop is what binds, and the plan says so."""
+    look = look_at([(n * 0.004, n * 0.004 + 0.004) for n in range(32)])
+    assert look.blocks
+    demands = look.estimate(facts_at(0.13, cpu_seconds=0.01))
+    assert demands.loop == pytest.approx(0.004)
+    found = roofs(demands, Shape(1, 16), Ground(2.0, 2), children=False)
+    assert found[0].name == "loop"
+    assert found[0].per_second == pytest.approx(250)
+    assert roofs(demands, Shape(2, 1), Ground(2.0, 2), children=True)[0].per_second == pytest.approx(500)
+
+
+def test_coroutines_that_wait_do_not_block() -> None:
+    """Sixteen at a time: nothing is wrong with them."""
+    look = look_at([(n // 16 * 0.004, n // 16 * 0.004 + 0.004) for n in range(64)])
+    assert not look.blocks
+    demands = look.estimate(facts_at(0.016, cpu_seconds=0.001))
+    assert demands.loop is None
+    assert kind_of(demands) == "io"
+
+
+def test_too_few_items_at_a_time_are_no_blocking() -> None:
+    """Where the input gave only one item at a time there was nothing to overlap with."""
+    look = look_at([(n * 0.004, n * 0.004 + 0.004) for n in range(32)])
+    look.was_starved = True
+    assert not look.blocks
+
+
+def test_lanes_in_line_do_not_make_items_longer() -> None:
+    """Sixteen coroutines that need 1 ms of the loop and 4 ms of waiting seem to take 16 ms each: they need 5."""
+    look = look_at([(n * 0.001, n * 0.001 + 0.016) for n in range(64)])
+    demands = look.estimate(facts_at(0.08, cpu_seconds=0.064))
+    assert demands.response.value == pytest.approx(0.001, rel=0.1)  # At least: what is left of 16 - 15 x 1.
+    look = look_at([(n * 0.001, n * 0.001 + 0.020) for n in range(64)])
+    assert look.estimate(facts_at(0.08, cpu_seconds=0.064)).response.value == pytest.approx(0.005, rel=0.1)
+
+
+def watched(watch: Watch, *, items: int, seconds: float, windows: int, cpu_share: float = 1.0) -> bool:
+    """Feed windows of 0.3 s on one lane; says whether the watch noticed."""
+    for _ in range(windows * max(3, round(0.3 / seconds / items))):
+        watch.add(done(10.0, seconds * items, cpu=cpu_share * seconds * items, count=items))
+        if watch.changed:
+            return True
+    return False
+
+
+@pytest.mark.parametrize(("seconds", "windows"), [(0.05, 2), (0.004, 4)])
+def test_watch_notices_other_items(seconds: float, windows: int) -> None:
+    """What takes far longer is noticed at once, what takes a few times as long a little later."""
+    watch = Watch(Shape(1, 1), 0.0, 0.001)
+    assert not watched(watch, items=1, seconds=0.001, windows=10)
+    assert watched(watch, items=1, seconds=seconds, windows=windows + 2)
+
+
+def test_watch_ignores_noise_and_what_began_before() -> None:
+    """A slow window among usual ones is chance, and what began before belongs to another shape."""
+    watch = Watch(Shape(1, 1), 0.0, 0.001)
+    for _ in range(10):
+        assert not watched(watch, items=1, seconds=0.02, windows=1)
+        assert not watched(watch, items=1, seconds=0.001, windows=2)
+    late = Watch(Shape(1, 1), 11.0, 0.001)
+    assert not watched(late, items=1, seconds=0.05, windows=20)
+
+
+def test_watch_notices_that_items_wait_now() -> None:
+    """As long as before, but without computing."""
+    watch = Watch(Shape(1, 1), 0.0, 0.01)
+    assert not watched(watch, items=1, seconds=0.01, windows=4)
+    assert watched(watch, items=1, seconds=0.01, windows=6, cpu_share=0.01)
+
+
+def test_idle_cores_are_those_that_nobody_uses() -> None:
+    """Other processes count: a server on the same machine leaves less than this run's own use would let one think."""
+    meter, shape = UseMeter(2.0), Shape(1, 4)
+    assert meter.look(facts_at(0.0, cpu_seconds=0.0, idle=lambda: 100.0), shape, 0) is None
+    assert meter.look(facts_at(0.01, cpu_seconds=0.01, idle=lambda: 100.0), shape, 50) is None  # Too early.
+    use = meter.look(facts_at(0.1, cpu_seconds=0.09, idle=lambda: 100.02), shape, 100)
+    assert use is not None
+    assert (use.cores, use.idle, use.per_second) == (pytest.approx(0.9), pytest.approx(0.2), pytest.approx(1000))
+    use = meter.look(facts_at(0.2, cpu_seconds=0.18, idle=lambda: None), shape, 200)
+    assert use is not None
+    assert use.idle == pytest.approx(1.1)  # Where the system does not tell, only this run is known.
