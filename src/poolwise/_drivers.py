@@ -187,7 +187,8 @@ class Stream:
             part = self._deliverable()
             if part is not None:
                 self.handed += len(part.indexes)
-                if self._pull_size > 1:  # The input is quick: keep the lanes fed while the consumer is away.
+                # The input is quick: keep the lanes fed while the consumer is away.
+                if self._pull_size > 1 and not self.engine.backend.inline:
                     self._pull(left=left + len(part.indexes), waiting=False)
                 return part
             if self.engine.finished and self._ready.empty():

@@ -254,6 +254,7 @@ class PilotHelm:
             bytes=self._meter.mean_bytes,
             starved=starved,
             idle=idle_seconds,
+            running_since=lambda at: any(task.started < at for task in self._backend.running()),
             can_knock=has_gil(),
         )
 

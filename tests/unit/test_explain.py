@@ -222,3 +222,18 @@ def test_held_share_is_not_below_what_was_waited() -> None:
     clipped = held_share([Knock(1.09, 0.001, 0.085, True)], [(1.0, 1.1)])
     assert clipped is not None
     assert clipped.low < 0.5  # It went on to wait when the item was over.
+
+
+def test_trial_waits_for_the_shape_before() -> None:
+    """While lanes that were left still work, a window tells of both: it begins when they are done, or it is late."""
+    trial = Trial(Candidate(Shape(1, 1), 100.0, False), 100.0, [THREADS])
+    trial.begin(10.0)
+    for number in range(100):
+        for lane in (0, 1):
+            trial.add(Done(0, 0, [None], {}, 0, lane, 10.0 + number * 0.001, 0.001, 0.001), 1)
+    trial.postpone(10.1, 0.001)
+    assert trial.opened == 10.0
+    assert not trial.conclude(10.11, 0.001)
+    trial.postpone(99.0, 0.001)  # It is too late for that.
+    assert trial.conclude(99.0, 0.001)
+    assert trial.rates[THREADS.shape][-1] < 10

@@ -41,6 +41,9 @@ NEAR = 1.06  # as near to where errors began as the way back leads
 SHORTEST_WINDOW = 24  # turns: with a variation of 0.5, the rate of a window is known to 10 %
 SHIFT = math.log(1.3)  # a lasting change of throughput at unchanged lanes
 MOST_BLOCKS = 3  # of four windows, until a probe decides by its mean
+BETTER = 1.03  # more throughput than this, and the last doubling stays where lanes cost nothing
+LOW = 0.85  # share of the throughput before a landing, below which it was too low
+FIRST_REST = 3  # windows after a landing
 LONGEST_REST = 12  # windows between two probes
 
 
@@ -190,6 +193,9 @@ class LaneController:
         fewest: how many there must always be.
         known: what fewer lanes did before: (lanes, items a second, response time in seconds), or None.
         backlog: things that a lane may hold at a time, the running one included; 0 where lanes go at once.
+
+    Attributes:
+        cores_used_up: this machine's cores are what sets the pace now; whoever knows sets it.
     """
 
     def __init__(
@@ -213,6 +219,8 @@ class LaneController:
         self._variation = 0.25  # of one turn, squared: the spread of its seconds over their mean
         self._below: tuple[int, float] | None = None  # lanes and throughput before the last doubling
         self._above = (self._lanes, 0.0)  # the same before the last halving
+        self.cores_used_up = False
+        self._landing: tuple[int, float] | None = None  # lanes that paid, and throughput, before a landing below them
         self._start_growth()
         if known is not None and 0 < known[0] < self._lanes and known[1] > 0:
             self._below = known[:2]
@@ -224,6 +232,11 @@ class LaneController:
     def lanes(self) -> int:
         """How many lanes there should be now."""
         return self._lanes
+
+    @property
+    def at_base(self) -> bool:
+        """Whether the lanes are those that are held, and no probe of others."""
+        return self._phase == "hold" and self._lanes == self._base
 
     @property
     def settled(self) -> bool:
@@ -318,12 +331,22 @@ class LaneController:
         return self._set(2 * self._lanes)
 
     def _land(self, per_second: float) -> None:
-        """Go where Little's law puts the knee: as many lanes as items are being served, N = X R (Little, 1961)."""
+        """Go where Little's law puts the knee: as many lanes as items are being served, N = X R (Little, 1961).
+
+        Where this machine's own cores are used up, lanes are no burden to anybody else: the better of the two stays.
+        """
+        if self.cores_used_up and self._below:
+            lanes, before = self._below
+            return self._settle(self._lanes if self._window.per_second > BETTER * before else lanes, rest=FIRST_REST)
         if self._idle_seconds > 0:
             knee = round(HEADROOM * per_second * self._idle_seconds / self._idle_items)
         else:  # growth began at a probe, with lines perhaps: the lanes that paid are all that is known
             knee = self._below[0] if self._below else self._lanes
-        self._settle(min(self._lanes, knee))
+        proven = self._below[0] if self._below else self._lanes
+        self._settle(min(self._lanes, knee), rest=FIRST_REST)
+        if self._base < proven:
+            self._landing = (proven, per_second)
+        return None
 
     # --- shrinking
 
@@ -393,7 +416,12 @@ class LaneController:
 
     # --- holding
 
+    def _is_low(self, lanes: int, per_second: float) -> bool:
+        """Say whether the landing lost throughput: where response times grow with the lanes, Little's law lands low."""
+        return self._window.per_second < LOW * per_second and self._base < lanes
+
     def _settle(self, lanes: int, rest: int = 0) -> None:
+        self._landing = None
         self._phase = "hold"
         self._set(lanes)
         self._start_hold(self._lanes, rest)
@@ -408,6 +436,11 @@ class LaneController:
         self._shifted = 0  # windows in a row that differ from it
 
     def _hold(self) -> None:
+        if self._landing is not None:
+            lanes, per_second = self._landing
+            self._landing = None
+            if self._is_low(lanes, per_second):
+                return self._settle(lanes, rest=FIRST_REST)
         rate = math.log(self._window.per_second)
         if self._lanes == self._base and self._has_shifted(rate):
             return self._grow_again()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -16,6 +17,7 @@ _FULL = 0.75  # Share of the GIL or of the cores beyond which lanes wait for eac
 _CLEAR_WIDTH = 0.35
 _OVERLAP = 1.3  # Lanes that execute so many items at a time, or fewer, execute one after the other.
 _FEWEST_SPANS = 12
+_RESPONSES = 5
 
 _WINDOW_SECONDS = 0.25
 _WINDOW_ITEMS = 3
@@ -42,6 +44,7 @@ class Facts:
         bytes: what an item and its value occupy, or None.
         starved: there was less to do than there are lanes.
         idle: asks for the core-seconds for which the usable cores have been idle, or None where that is not known.
+        running_since: asks whether an execution runs that began before a clock reading.
         can_knock: this interpreter has a GIL to knock at.
     """
 
@@ -56,6 +59,7 @@ class Facts:
     bytes: float | None
     starved: bool
     idle: Callable[[], float | None] = lambda: None
+    running_since: Callable[[float], bool] = lambda _: False
     can_knock: bool = True
 
 
@@ -134,7 +138,8 @@ class Look:
     ) -> None:
         self.shape = shape
         self.seen = Seen()
-        self.later = Seen()  # With other lanes, where waiting work is concerned.
+        self.later = Seen()  # With other lanes, where waiting work is concerned,
+        self.later_since = math.inf  # and since when.
         self.gauge: Gauge | None = None
         self.began: float | None = None
         self.executed = 0
@@ -159,9 +164,10 @@ class Look:
             self.began = min(done.started, now)
             self.gauge = Gauge(self.shape.total, done.started, children=self._children)
         self.executed += len(done.values)
-        if first or self.seen.items < ENOUGH:
+        if first:
             self.seen.add(done, failed)
-        elif later and self.later.items < ENOUGH:
+        elif later and self.later.items < _MOST_SPANS:
+            self.later_since = min(self.later_since, now)
             self.later.add(done, failed)
         if self.gauge is not None:
             self.gauge.add(done, len(done.values) - failed)
@@ -224,13 +230,16 @@ class Look:
             response.value if self.blocks else None,
         )
 
-    def reconsidered(self, demands: Demands) -> Demands | None:
+    def reconsidered(self, demands: Demands, now: float) -> Demands | None:
         """The first item may have connected, or imported; return better demands once more items tell of them.
 
-        With many lanes later ones may have stood in line, so they are never taken to need longer.
+        With many lanes later ones may have stood in line, so they are never taken to need longer. What ends first is
+        what was short: they are looked at for a few response times.
         """
         later = self.later
-        if demands.items >= _FEW or later.items < 2 * _FEW:
+        if now - self.later_since < _RESPONSES * demands.response.value:
+            return None
+        if demands.items >= _FEW or later.items < ENOUGH:  # One in ten may wait: a few tell nothing.
             return None
         response = mean_estimate(later.items, later.seconds, later.squares)
         if response.value > 1.1 * demands.response.value:

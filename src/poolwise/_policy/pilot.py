@@ -25,7 +25,7 @@ from poolwise._policy.look import Facts, Look, Watch, is_clear
 from poolwise._policy.plan import FEW_ITEMS, FIRST_LANES, Plan
 from poolwise._policy.roofs import Candidate, Ground, Roof, roofs, shortlist
 from poolwise._policy.trial import CHEAPER, SHORTEST_SECONDS, Trial
-from poolwise._policy.use import UseMeter
+from poolwise._policy.use import IDLE, UseMeter
 
 _CHILDREN_SECONDS = 0.12  # From the wish for child processes to their first result (benchmarks/overhead.py, cold).
 _THREADS_SECONDS = 0.002
@@ -39,13 +39,15 @@ _WORTH_A_LOOK_SECONDS = 0.5
 _LOOK_SECONDS = 0.005
 _WARM_SECONDS = 15.0
 _FULL = 0.75  # Share of one core that lanes of one process use: more lanes would only fight for the GIL.
-_USED_UP = 0.85  # Share of all cores beyond which no shape can do much more.
+_LETS_GO = 0.5  # Share of the time with the GIL held below which it cannot be what holds lanes back.
 _IDLE = 0.4  # Share of one core below which lanes that do not help are held back by something inside the process.
 _MANY_SECONDS = 0.05  # What many lanes must have run for, to tell of the items.
 _PATIENT_LOOKS = 3  # At lanes which do not change, before growth has ended.
 _PROMISING = 1.2  # Of worker processes, where the lanes use a process up: the cores that are left, over those in use.
+_MUCH = 0.2  # Waiting share of mixed work from which on the lane controller looks for more than the roofs ask for.
+_FEWEST_ITEMS, _ENOUGH_SECONDS = 4, 0.1  # That tell of work which does not clearly wait.
 _WORTH_LEAVING = 1.25  # What waiting work must gain to leave this process: it pays for every item on the way.
-_WINDOW_SHARE, _LONGEST_WINDOW_SECONDS = 0.03, 0.3  # Of a trial: share of what is left, and at most.
+_WINDOW_SHARE, _LONGEST_WINDOW_SECONDS = 0.02, 0.3  # Of a trial: share of what is left, and at most.
 
 
 class Stage(Enum):
@@ -112,6 +114,7 @@ class Pilot:
         self._all = 0  # Executions that ended well.
         self._trial: Trial | None = None
         self._control: LaneController | None = None
+        self._moved = False  # The window that is open is the first of its shape.
         self._warm: Shape | None = None
         self._warm_since = 0.0
         self._reasons = list(plan.reasons)
@@ -135,7 +138,7 @@ class Pilot:
         if self.stage is Stage.HOLD:
             assert self._watch is not None
             return self._watch.add(done)
-        first = self.stage is Stage.PROBE or self._in_first_shape
+        first = self.stage is Stage.PROBE or self._in_first_shape or self._demands is None
         self._look.observe(done, failed, now, first=first, later=self.stage is Stage.LANES)
         self._use.add(done)
         if self._trial is not None:
@@ -225,7 +228,8 @@ class Pilot:
         if self._waits_clearly(demands, facts):
             return self._spread(demands, facts)
         longest = _LONGEST_PROBE_SECONDS * (2 if kind_of(demands) == "unknown" else 1)
-        undecided = elapsed < longest and not is_clear(demands)
+        few = look.seen.items < _FEWEST_ITEMS and elapsed < _ENOUGH_SECONDS
+        undecided = few or (elapsed < longest and not is_clear(demands))
         if elapsed < _SHORTEST_PROBE_SECONDS or undecided or self._all < self._look_again_at:
             return Move(self.shape, knock=knock)
         # Lanes share the cores instead of native threads, so these are no reason not to try lanes; the trial tells.
@@ -278,7 +282,8 @@ class Pilot:
         gauge = self._look.gauge
         size = gauge.size if gauge is not None else None
         rate = self._rate_now(self._demands, facts)
-        self._trial = Trial(base, rate, rivals, size, window_seconds=self._window_seconds(rate, facts))
+        promised = max(rate, *(rival.predicted for rival in rivals if math.isfinite(rival.predicted)))
+        self._trial = Trial(base, rate, rivals, size, window_seconds=self._window_seconds(promised, facts))
         self._warm_since = facts.now
         names = ", ".join(str(rival.shape) for rival in rivals)
         self._publish(self.shape, [f"not decided yet: to be compared with {names}"])
@@ -290,12 +295,19 @@ class Pilot:
             return SHORTEST_SECONDS
         return min(_LONGEST_WINDOW_SECONDS, max(SHORTEST_SECONDS, _WINDOW_SHARE * self._left(facts) / rate))
 
+    def _response_in(self, shape: Shape, demands: Demands) -> float:
+        """Seconds of an item in its lane, at most: those before it in the line for the cores, or the GIL, included."""
+        held = demands.held.value / shape.workers if demands.held is not None else 0.0
+        return demands.response.value + (shape.total - 1) * max(held, demands.cpu.value / self.ground.cores)
+
     def _try(self, facts: Facts) -> Move:
         trial, demands = self._trial, self._demands
         assert trial is not None
         assert demands is not None
-        response = demands.response.value * max(1.0, self.shape.total / max(1.0, self.ground.cores))
+        response = self._response_in(self.shape, demands)
         if trial.measuring:
+            if self._moved and facts.running_since(trial.opened):
+                trial.postpone(facts.now, response)
             trial.conclude(facts.now, response)
         current, awaited = trial.current, trial.awaited
         if current is None or awaited is None:
@@ -310,6 +322,7 @@ class Pilot:
             return Move(self.shape, self._warm, knock=facts.can_knock and trial.untouched)
         if self._in_first_shape and self._control is None:
             self._demands = self._look.estimate(facts)
+        self._moved = self.shape != current.shape
         self.shape = current.shape
         trial.begin(facts.now)
         return Move(self.shape, self._warm)
@@ -328,7 +341,7 @@ class Pilot:
         if self._control is not None and not best.children:  # Worker processes were no better: go on as before.
             self._control.restart(facts.now)
             return self._begin_lanes(facts, reasons)
-        waits = kind_of(demands) in ("io", "unknown") and demands.wait_share > 0.15
+        waits = demands.wait_share > (0.15 if kind_of(demands) in ("io", "unknown") else _MUCH)
         if (waits or self._coroutine) and best.shape.total > best.shape.workers and not self._isolate:
             return self._to_lanes(best.shape, facts, reasons, self._known_beside(best.shape, trial, demands))
         return self._hold(reasons)
@@ -434,9 +447,10 @@ class Pilot:
         if self._demands is None:
             self._look.was_starved |= facts.starved and self._look.executed > 0
             self._look_at_many(facts)
-        elif (better := self._look.reconsidered(self._demands)) is not None:
+        elif (better := self._look.reconsidered(self._demands, facts.now)) is not None:
             self._demands = better
             self._publish(self.shape, ())
+        control.cores_used_up = self._use.used_up(facts)
         if facts.starved:
             control.restart(facts.now)
         if not control.settled or control.lanes != self.shape.total:
@@ -476,9 +490,13 @@ class Pilot:
             return Move(self.shape)
         cores, workers = self.ground.cores, self.ground.most_workers
         blocked = self._demands.loop is not None
-        full = blocked or (use.cores > _FULL and (control.settled or use.looks >= _PATIENT_LOOKS))
+        sure = control.settled or use.looks >= _PATIENT_LOOKS  # To begin, to connect, takes CPU as well.
+        held = self._demands.held
+        lets_go = held is not None and held.high * use.per_second < _LETS_GO  # Its CPU is not what the GIL stands for.
+        full = blocked or (use.cores > _FULL and sure and not lets_go)
         spread = self._escalated or self.shape.workers > 1
-        if (spread or full) and use.idle < (1 - _USED_UP) * cores:
+        lasting = use.looks >= _PATIENT_LOOKS and control.at_base
+        if (spread or full) and lasting and use.idle < IDLE * cores:
             return self._hold(
                 [f"the cores are used up ({cores - use.idle:.2f} of {cores:g}, {use.cores:.2f} by this run)"]
             )

@@ -58,7 +58,8 @@ class Trial:
         self._afresh = self._stale = afresh
         self._gauge: Gauge | None = None
         self._drifting = False
-        self._began, self._good = 0.0, 0  # When the window was opened, and what has ended well since.
+        self._opened = self._began = 0.0  # When the shape was taken, and when its window began.
+        self._good = 0  # What has ended well since.
         self.rates: dict[Shape, list[float]] = {base.shape: [base_rate]}
         self._sizes: dict[Shape, float] = {} if base_size is None else {base.shape: base_size}
         self.current: Candidate | None = self._queue.popleft() if self._queue else None
@@ -83,23 +84,37 @@ class Trial:
     def begin(self, now: float) -> None:
         """The current candidate runs from `now` on: open its window."""
         assert self.current is not None
-        self._began, self._good = now, 0
-        self._gauge = self._gauge_from(now)
+        self._opened = now
+        self._begin(now)
 
     def add(self, done: Done, good: int) -> None:
         """Take in an event of which `good` executions ended well."""
-        gauge = self._gauge
-        if gauge is None or not done.values:
-            return
-        self._good += good
-        if done.started < gauge.since:  # The shape before was still at work: begin anew from here.
-            self._gauge = self._gauge_from(max(gauge.since, done.started + done.seconds))
-        else:
-            gauge.add(done, good)
+        if self._gauge is not None:
+            self._good += good
+            self._gauge.add(done, good)
 
-    def _gauge_from(self, since: float) -> Gauge:
+    def postpone(self, now: float, response_seconds: float) -> None:
+        """The shape before is still at work: let the window begin now, if it is not too late for that.
+
+        Args:
+            now: clock reading.
+            response_seconds: wall time of an item in its lane.
+        """
+        if self._gauge is not None and not self._is_late(now - self._opened, response_seconds):
+            self._begin(now)
+
+    def _begin(self, now: float) -> None:
         assert self.current is not None
-        return Gauge(self.current.shape.total, since, children=self.current.children)
+        self._began, self._good = now, 0
+        self._gauge = Gauge(self.current.shape.total, now, children=self.current.children)
+
+    def _is_late(self, elapsed: float, response_seconds: float) -> bool:
+        return elapsed > _LATE * self._window_seconds + _LATE_ITEMS * response_seconds
+
+    @property
+    def opened(self) -> float:
+        """When the shape of the window that is open was taken."""
+        return self._opened
 
     def drop(self, *, children: bool) -> None:
         """Try no candidate in child processes (or none that is not)."""
@@ -121,13 +136,15 @@ class Trial:
         lanes = current.shape.total
         enough = gauge.complete and gauge.items >= _ITEMS_PER_LANE * lanes
         enough = enough and gauge.covered_seconds >= self._window_seconds * lanes
-        late = elapsed > _LATE * self._window_seconds + _LATE_ITEMS * response_seconds
+        late = self._is_late(elapsed, response_seconds)
         if not (enough or late):
             return False
         if self._stale:
             self._stale = False
             self.rates[current.shape] = []
-        self.rates.setdefault(current.shape, []).append((gauge.rate(now) if enough else None) or self._good / elapsed)
+        self.rates.setdefault(current.shape, []).append(
+            (gauge.rate(now) if enough else None) or self._good / max(elapsed, 1e-9)
+        )
         if gauge.size is not None:
             self._sizes.setdefault(current.shape, gauge.size)
         self._gauge = None

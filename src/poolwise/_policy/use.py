@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from poolwise._core.model import Done, Shape
 from poolwise._policy.look import Facts
 
+IDLE = 0.15  # Share of the cores: where fewer are idle, they are used up.
 _SECONDS = 0.05
 
 
@@ -40,6 +41,8 @@ class UseMeter:
         self._mark: tuple[float, float, float | None, int, int] | None = None
         self._looks = 0
         self.last = 0.0  # Cores that were used when last looked at.
+        self._idle_mark: tuple[float, float | None] | None = None
+        self._used_up = False
 
     def add(self, done: Done) -> None:
         """Take in an event: workers tell what they have used."""
@@ -49,6 +52,16 @@ class UseMeter:
     def restart(self) -> None:
         """The shape has changed."""
         self._mark, self._looks = None, 0
+
+    def used_up(self, facts: Facts) -> bool:
+        """Say whether hardly a core was idle lately, whatever the shape was and whoever used them."""
+        before = self._idle_mark
+        if before is None or facts.now - before[0] >= _SECONDS:
+            idle = facts.idle()
+            self._idle_mark = (facts.now, idle)
+            if before is not None and before[1] is not None and idle is not None:
+                self._used_up = (idle - before[1]) / (facts.now - before[0]) < IDLE * self._cores
+        return self._used_up
 
     def look(self, facts: Facts, shape: Shape, good: int) -> Use | None:
         """Return what was used since the last look, or None while it is too early to say; `good` items ended well."""
