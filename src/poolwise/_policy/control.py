@@ -25,6 +25,7 @@ from dataclasses import dataclass
 
 PAYS = 0.35  # doubling goes on at this elasticity: 1.27 x the throughput for 2 x the lanes
 PAYS_CLEARLY = 0.6  # at this one a window of one turn a lane is proof enough
+CHEAP_PAYS, CHEAP_WORTH = 0.15, 0.10  # the same where lanes are a burden to nothing but this machine
 WORTH = 0.30  # the price of lanes while holding: the best N is where ln X - 0.3 ln N is greatest
 FEW = 4  # lanes that need no proof: fewer would hardly be cheaper
 HEADROOM = 1.1  # lanes above Little's law, so that no slot idles between two items of a lane
@@ -139,6 +140,7 @@ class _Probe:
     base: int
     other: int
     variance: float  # expected of ln X, from window to window
+    worth: float  # the price of lanes
     rates: list[float]  # ln X, one a window
 
     @property
@@ -163,7 +165,7 @@ class _Probe:
     @property
     def clear(self) -> bool:
         """Whether the answer, worth it or not, is beyond its own noise."""
-        return abs(self.elasticity - WORTH) > self.noise
+        return abs(self.elasticity - self.worth) > self.noise
 
     @property
     def noise(self) -> float:
@@ -193,6 +195,8 @@ class LaneController:
         fewest: how many there must always be.
         known: what fewer lanes did before: (lanes, items a second, response time in seconds), or None.
         backlog: things that a lane may hold at a time, the running one included; 0 where lanes go at once.
+        local: lanes are a burden to nothing but this machine (the work computes for a good part), so they cost little.
+        shortest_seconds: of a window: in less, the system's own unevenness is all that is seen.
 
     Attributes:
         cores_used_up: this machine's cores are what sets the pace now; whoever knows sets it.
@@ -206,10 +210,14 @@ class LaneController:
         fewest: int = 1,
         known: tuple[int, float, float] | None = None,
         backlog: int = 0,
+        local: bool = False,
+        shortest_seconds: float = 0.0,
     ) -> None:
         self._fewest = max(1, fewest)
         self._most = max(self._fewest, most)
         self._backlog = backlog
+        self._local = local
+        self._shortest_seconds = shortest_seconds
         self._lanes = self._bounded(lanes)
         self._phase = "grow"
         self._base = self._lanes  # what is held; probes and the way back after errors start from here
@@ -232,6 +240,14 @@ class LaneController:
     def lanes(self) -> int:
         """How many lanes there should be now."""
         return self._lanes
+
+    @property
+    def _is_cheap(self) -> bool:
+        return self._local or self.cores_used_up
+
+    @property
+    def _pays(self) -> float:
+        return CHEAP_PAYS if self._is_cheap else PAYS
 
     @property
     def at_base(self) -> bool:
@@ -272,7 +288,7 @@ class LaneController:
             self._ease()
         elif self._errors.too_many(self._window):
             self._retreat()
-        elif self._window.measurable and self._window.turns >= self._window_turns():
+        elif self._window.measurable and self._is_long_enough(self._window):
             self._errors.note_usual(self._window)
             if self._phase == "grow":
                 self._grow()
@@ -311,7 +327,7 @@ class LaneController:
             self._note_idle(window)
         elif window.turns < 2 * self._window_turns():
             return None  # the window goes on
-        if elasticity >= PAYS:
+        if elasticity >= self._pays:
             self._proven = True
             return self._double()
         if not self._proven and lanes > FEW:  # Their response times may be those of a line already: no use for Little.
@@ -449,12 +465,14 @@ class LaneController:
         if self._rest > 0:
             self._rest -= 1
             return self._set(self._lanes, discard=False)
+        if self.cores_used_up:  # Fewer lanes would spare nobody anything.
+            self._upward = True
         other = self._other_lanes()
         if other == self._base:
             self._upward = not self._upward
             self._rest = 1
             return self._set(self._lanes, discard=False)
-        self._probe = _Probe(self._base, other, self._variance, [rate])
+        self._probe = _Probe(self._base, other, self._variance, CHEAP_WORTH if self._is_cheap else WORTH, [rate])
         return self._set(other)
 
     def _has_shifted(self, rate: float) -> bool:
@@ -492,7 +510,7 @@ class LaneController:
         if probe.undecided:
             return
         self._probe = None
-        if probe.clear and (probe.elasticity > WORTH) == self._upward:
+        if probe.clear and (probe.elasticity > probe.worth) == self._upward:
             self._move(probe)
         else:
             self._fruitless += 1
@@ -506,7 +524,7 @@ class LaneController:
         upward = self._upward
         self._settle(probe.other)
         self._upward = upward
-        if upward and probe.elasticity - probe.noise >= PAYS and not self._errors.ceiling:
+        if upward and probe.elasticity - probe.noise >= self._pays and not self._errors.ceiling:
             self._start_growth()
             self._below = (self._base, probe.other_per_second)
             self._set(2 * self._base)
@@ -521,6 +539,9 @@ class LaneController:
             self._discard = lanes if lanes > self._lanes else max(lanes, self._backlog * self._lanes)
         self._lanes = lanes
         self._window = _Window(began_at=self._window.now, now=self._window.now)
+
+    def _is_long_enough(self, window: _Window) -> bool:
+        return window.turns >= self._window_turns() and window.elapsed_seconds >= self._shortest_seconds
 
     def _window_turns(self) -> int:
         return max(SHORTEST_WINDOW, self._lanes if self._phase == "grow" else 2 * self._lanes)

@@ -35,6 +35,7 @@ _KNOCK_AFTER_SECONDS = 0.001
 _ENDLESS = 1 << 40
 _BACKLOG = 2
 _STUCK_LANES = 4
+_LANE_WINDOW_SECONDS = 0.03
 _WORTH_A_LOOK_SECONDS = 0.5
 _LOOK_SECONDS = 0.005
 _WARM_SECONDS = 15.0
@@ -119,7 +120,7 @@ class Pilot:
         self._warm_since = 0.0
         self._reasons = list(plan.reasons)
         self._refusal: str | None = None
-        self._escalated = False
+        self._escalated = self._told_of_cores = False
         self._look_again_at = 1
         self._look_at = 0.0
         self._steady: tuple[float, int] | None = None
@@ -378,7 +379,7 @@ class Pilot:
         self._look.begin(facts)
         self._serial = self._steady = self._control = None
         self._rates = {}
-        self._escalated = False
+        self._escalated = self._told_of_cores = False
         self._look_again_at, self._look_at = 1, 0.0
         self._reasons.append(f"after {self._all} items their cost was another, so it was measured anew")
         return Move(self.shape, knock=facts.can_knock and not self.in_children)
@@ -422,7 +423,16 @@ class Pilot:
         self.shape = shape
         fewest = 1 if self._lane_is_worker else shape.workers
         most = self._most_lanes(shape.workers)
-        self._control = LaneController(shape.total, most=most, fewest=fewest, known=known, backlog=_BACKLOG)
+        local = self._demands is not None and kind_of(self._demands) == "mixed"
+        self._control = LaneController(
+            shape.total,
+            most=most,
+            fewest=fewest,
+            known=known,
+            backlog=_BACKLOG,
+            local=local,
+            shortest_seconds=_LANE_WINDOW_SECONDS,
+        )
 
     def _to_lanes(
         self, shape: Shape, facts: Facts, reasons: Sequence[str], known: tuple[int, float, float] | None = None
@@ -480,11 +490,7 @@ class Pilot:
             self._publish(self.shape, ())
 
     def _escalate(self, control: LaneController, facts: Facts) -> Move:
-        """Where lanes of one process are used up, or held back by something inside it, try worker processes.
-
-        Where nothing is left to try and the cores are used up, the lanes stay: it is not what the items wait for that
-        sets the pace, so there is nothing to be found out by fewer of them.
-        """
+        """Where lanes of one process are used up, or held back by something inside it, try worker processes."""
         use = self._use.look(facts, self.shape, self._all)
         if use is None or use.per_second <= 0 or self._demands is None:
             return Move(self.shape)
@@ -496,10 +502,11 @@ class Pilot:
         full = blocked or (use.cores > _FULL and sure and not lets_go)
         spread = self._escalated or self.shape.workers > 1
         lasting = use.looks >= _PATIENT_LOOKS and control.at_base
-        if (spread or full) and lasting and use.idle < IDLE * cores:
-            return self._hold(
-                [f"the cores are used up ({cores - use.idle:.2f} of {cores:g}, {use.cores:.2f} by this run)"]
-            )
+        if (spread or full) and lasting and use.idle < IDLE * cores and not self._told_of_cores:
+            self._told_of_cores = True
+            busy = f"{cores - use.idle:.2f} of {cores:g}, {use.cores:.2f} by this run"
+            self._reasons.append(f"the cores are used up ({busy})")
+            self._publish(self.shape, ())
         stuck = control.settled and control.lanes <= _STUCK_LANES and use.cores < _IDLE
         # What else is busy may be what answers: then it grows with the run, and no more is to be had than this.
         promise = min(workers, cores / max(cores - use.idle, 1e-9))
