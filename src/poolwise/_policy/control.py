@@ -515,7 +515,7 @@ class LaneController:
         else:
             self._fruitless += 1
             self._upward = not self._upward
-            self._rest = min(LONGEST_REST, 4 + 2 * self._fruitless)
+            self._rest = LONGEST_REST if self.cores_used_up else min(LONGEST_REST, 4 + 2 * self._fruitless)
 
     def _move(self, probe: _Probe) -> None:
         """Go to the lanes that were tried; where more of them pay in full, the knee is far away: double again."""
