@@ -191,7 +191,7 @@ class Stream:
                 if self._pull_size > 1 and not self.engine.backend.inline:
                     self._pull(left=left + len(part.indexes), waiting=False)
                 return part
-            if self.engine.finished and self._ready.empty():
+            if self.engine.finished and self.handed >= self.engine.taken:  # What is settled may still be on its way.
                 self._raise_what_ended_it()
                 return None
             more = self._pull(left=left, waiting=True)

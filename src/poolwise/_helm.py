@@ -170,7 +170,7 @@ class PilotHelm:
         return clocks.process_cpu, clocks.children_cpu
 
     def observe(self, done: Done, items: Sequence[Any], failed: int) -> None:
-        if done.values and self._wire is None:
+        if done.values and self._wire is None and self._settled_at is None:
             self._samples = (items[:_SAMPLE], done.values[:_SAMPLE])
         self.pilot.observe(done, failed, self._clock.now())
 
@@ -195,6 +195,8 @@ class PilotHelm:
         """The shape is decided, as far as it ever is: from now on knock a little now and then."""
         self._probe.stop()
         self._settled_at = self._clock.now()
+        if self.pilot.stage is Stage.HOLD:  # Items and values must not be kept alive: they may be large.
+            self._samples = ((), ())
         if not self.pilot.in_children:
             self._probe.start(_REST_SECONDS)
 

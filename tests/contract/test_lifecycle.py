@@ -228,3 +228,19 @@ def test_shape_of_the_plan(way: Way) -> None:
     results = way.map(way.fn(items.double), range(3))
     assert results.plan.shape == poolwise.Shape.parse(way.shape)
     results.cancel()
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+def test_the_last_results_are_waited_for(ordered: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That everything is settled does not mean that the consumer has it: the supervisor may still hold the last part."""
+    from poolwise._helm import FixedHelm
+
+    steer = FixedHelm.steer
+
+    def slow(self: FixedHelm, *arguments: Any, **options: Any) -> Any:
+        time.sleep(0.05)  # Between "settled" and "handed over".
+        return steer(self, *arguments, **options)
+
+    monkeypatch.setattr(FixedHelm, "steer", slow)
+    for _ in range(5):
+        assert sorted(poolwise.map(abs, range(20), shape="1x2", ordered=ordered)) == list(range(20))

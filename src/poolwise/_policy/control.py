@@ -242,12 +242,8 @@ class LaneController:
         return self._lanes
 
     @property
-    def _is_cheap(self) -> bool:
-        return self._local or self.cores_used_up
-
-    @property
     def _pays(self) -> float:
-        return CHEAP_PAYS if self._is_cheap else PAYS
+        return CHEAP_PAYS if self._local else PAYS
 
     @property
     def at_base(self) -> bool:
@@ -444,7 +440,7 @@ class LaneController:
 
     def _start_hold(self, base: int, rest: int = 0) -> None:
         self._base = base
-        self._rest = rest  # windows until the next probe
+        self._rest = LONGEST_REST if self.cores_used_up else rest  # windows until the next probe
         self._probe: _Probe | None = None
         self._upward = True
         self._fruitless = 0
@@ -472,7 +468,7 @@ class LaneController:
             self._upward = not self._upward
             self._rest = 1
             return self._set(self._lanes, discard=False)
-        self._probe = _Probe(self._base, other, self._variance, CHEAP_WORTH if self._is_cheap else WORTH, [rate])
+        self._probe = _Probe(self._base, other, self._variance, CHEAP_WORTH if self._local else WORTH, [rate])
         return self._set(other)
 
     def _has_shifted(self, rate: float) -> bool:

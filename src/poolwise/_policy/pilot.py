@@ -47,8 +47,9 @@ _PATIENT_LOOKS = 3  # At lanes which do not change, before growth has ended.
 _PROMISING = 1.2  # Of worker processes, where the lanes use a process up: the cores that are left, over those in use.
 _MUCH = 0.2  # Waiting share of mixed work from which on the lane controller looks for more than the roofs ask for.
 _FEWEST_ITEMS, _ENOUGH_SECONDS = 4, 0.1  # That tell of work which does not clearly wait.
-_WORTH_LEAVING = 1.25  # What waiting work must gain to leave this process: it pays for every item on the way.
-_WINDOW_SHARE, _LONGEST_WINDOW_SECONDS = 0.02, 0.3  # Of a trial: share of what is left, and at most.
+_WORTH_LEAVING = 1.15  # What waiting work must gain to leave this process: it pays for every item on the way.
+_WINDOW_SHARE, _LANES_WINDOW_SHARE = 0.03, 0.02  # Of what is left: a window of a trial, and one of many lanes.
+_LONGEST_WINDOW_SECONDS = 0.3
 
 
 class Stage(Enum):
@@ -294,7 +295,8 @@ class Pilot:
         """What follows for long is worth a longer look."""
         if self._long:
             return SHORTEST_SECONDS
-        return min(_LONGEST_WINDOW_SECONDS, max(SHORTEST_SECONDS, _WINDOW_SHARE * self._left(facts) / rate))
+        share = _WINDOW_SHARE if self._control is None else _LANES_WINDOW_SHARE
+        return min(_LONGEST_WINDOW_SECONDS, max(SHORTEST_SECONDS, share * self._left(facts) / rate))
 
     def _response_in(self, shape: Shape, demands: Demands) -> float:
         """Seconds of an item in its lane, at most: those before it in the line for the cores, or the GIL, included."""

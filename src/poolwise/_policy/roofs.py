@@ -18,7 +18,8 @@ MOST_LANES = 512
 _BATCH_OVERHEAD_SECONDS = 0.4e-6  # Per item, of the calling process, whatever it is (benchmarks/overhead.py, map-2x1).
 _SPREAD = 1.25
 _MOST_TRIED = 16  # Lanes of a worker: the lane controller finds out whether more of them pay.
-_LESS = 1.05  # A costlier shape must promise more than this, times the cheaper one.
+_LESS = 1.05  # A costlier shape must promise more than this, times the cheaper one,
+_LESS_CHILDREN = 1.2  # and child processes, which have to be started, more than this.
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +133,14 @@ def shortlist(demands: Demands, ground: Ground, base: Shape, *, isolate: bool = 
     candidates.sort(key=lambda candidate: (contended and not candidate.children, _cost(candidate.shape)))
     best = max((candidate.predicted for candidate in candidates), default=0.0)
     now = _candidate(demands, base, ground, isolate).predicted
-    kept = [found for found in candidates if found.predicted > max(_LESS * now, 0.6 * best) and found.shape != base]
+    leaves = not isolate and base.workers == 1
+    kept = [
+        found
+        for found in candidates
+        if found.shape != base
+        and found.predicted > 0.6 * best
+        and found.predicted > now * (_LESS_CHILDREN if found.children and leaves else _LESS)
+    ]
     kept.sort(key=lambda found: found.predicted < 0.9 * best)
     return kept[:3]
 
