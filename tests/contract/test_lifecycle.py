@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -232,7 +233,7 @@ def test_shape_of_the_plan(way: Way) -> None:
 
 @pytest.mark.parametrize("ordered", [True, False])
 def test_the_last_results_are_waited_for(ordered: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """That everything is settled does not mean that the consumer has it: the supervisor may still hold the last part."""
+    """That all is settled does not mean that the consumer has it: the supervisor may still hold the last part."""
     from poolwise._helm import FixedHelm
 
     steer = FixedHelm.steer
