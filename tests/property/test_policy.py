@@ -122,9 +122,10 @@ def test_windows_keep_every_bound(
 
 @given(lanes, maybe(seconds), st.integers(1, 2**40))
 def test_windows_feed_every_lane(lanes: int, mean: float | None, buffered_bytes: int) -> None:
-    """Without other bounds, the window while the consumer is away is max(4 x lanes, 60 ms of work a lane)."""
+    """Without other bounds, the window while the consumer is away is max(4 x lanes, two batches' work a lane)."""
     near = window(lanes, mean, None, buffered_bytes, None).near
-    assert near == max(4 * lanes, int(0.060 * lanes / mean) if mean else 0)
+    assert near == max(4 * lanes, int(2 * batch_seconds(lanes) * lanes / mean) if mean else 0)
+    assert 2 * batch_seconds(min(lanes, 42)) == 0.060
 
 
 @given(st.floats(0.01, 1e5), st.lists(st.floats(0, 3), min_size=1, max_size=60), st.randoms(use_true_random=False))
