@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from poolwise import Retry
 from poolwise._policy import pack
+from poolwise._policy.pack import batch_seconds
 from poolwise._policy.rate import TokenBucket
 from poolwise._policy.retry import delay_seconds, wants_retry
 from poolwise._policy.window import window
