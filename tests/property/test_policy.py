@@ -52,7 +52,7 @@ def test_batches_keep_every_bound(
     if size == 1:
         return
     assert mean is not None
-    assert size * mean <= pack.BATCH_SECONDS * (1 + 1e-9)
+    assert size * mean <= pack.batch_seconds(limits.lanes) * (1 + 1e-9)
     assert size <= growth
     if remaining is not None:
         assert size <= math.ceil(remaining / (2 * limits.lanes))
