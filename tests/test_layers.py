@@ -24,6 +24,7 @@ RANKS = {
     "_runtime": 1,
     "backends": 2,
     "_helm": 3,
+    "_recorder": 3,
     "_engine": 4,
     "_drivers": 5,
     "_prepare": 6,

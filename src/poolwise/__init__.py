@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         UsageError,
         WorkersLost,
     )
+    from poolwise._core.journal import Journal
     from poolwise._core.model import Limits, Outcome, Retry, Shape
     from poolwise._drivers import Results, Run
     from poolwise._policy.plan import Plan
@@ -62,6 +63,7 @@ _HOMES = {
         "UsageError",
         "WorkersLost",
     ),
+    "poolwise._core.journal": ("Journal",),
     "poolwise._core.model": ("Limits", "Outcome", "Retry", "Shape"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -70,6 +72,7 @@ __all__ = [
     "BackendError",
     "BackendUnavailable",
     "InternalError",
+    "Journal",
     "JournalCorrupt",
     "JournalError",
     "JournalLocked",

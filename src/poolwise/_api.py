@@ -5,11 +5,13 @@ Little is imported here at first: where child processes are wanted, the forkserv
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar, Unpack, overload
 
 if TYPE_CHECKING:
+    from poolwise._core.journal import Journal
     from poolwise._core.model import Limits, Retry, Shape
     from poolwise._drivers import Results, Run
     from poolwise._policy.profile import Profile
@@ -35,6 +37,7 @@ class Options(TypedDict, total=False):
     key: Callable[[Any], Any] | None
     progress: bool
     total: int | None
+    journal: str | os.PathLike[str] | Journal | None
 
 
 @overload
@@ -59,6 +62,7 @@ def map(
     key: Callable[[Any], Any] | None = None,
     progress: bool = False,
     total: int | None = None,
+    journal: str | os.PathLike[str] | Journal | None = None,
 ) -> Results[Any]:
     """Apply a function to every item and iterate over the values, in input order; raise at the first failed item.
 
@@ -82,6 +86,8 @@ def map(
         key: gives an item's key, by which errors and outcomes name it.
         progress: show how far the run is, on stderr.
         total: number of items, where `len` does not tell.
+        journal: the path of a file, or a `Journal`: outcomes are recorded there, and a run with the same journal
+            executes only what is missing. Items must be strings, ints, paths or tuples of these, or `key` gives such.
 
     Returns:
         An iterator of values that is also a context manager.
@@ -92,13 +98,15 @@ def map(
             the traceback of the worker. `TaskFailed` where that exception cannot be raised here; `TaskTimeout`;
             `TaskLost`.
         BackendError: while iterating, where the workers as a whole fail.
+        JournalError: before work starts, where the journal is another's, damaged, or in use; while iterating, where
+            nothing more can be written.
     """
     _start_early(shape, isolate)
     from poolwise._drivers import Results
     from poolwise._prepare import Choices, prepare
 
     choices = Choices(
-        shape, backend, ordered, hint, retry, timeout, isolate, on_lost, setup, limits, key, progress, total
+        shape, backend, ordered, hint, retry, timeout, isolate, on_lost, setup, limits, key, progress, total, journal
     )
     return Results.over(prepare(fn, iterables, choices, raises=True), key)
 
@@ -123,6 +131,7 @@ def run(
     key: Callable[[Any], Any] | None = None,
     progress: bool = False,
     total: int | None = None,
+    journal: str | os.PathLike[str] | Journal | None = None,
 ) -> Run[Any]:
     """Apply a function to every item and iterate over Outcomes as they complete; a failed item never raises.
 
@@ -142,6 +151,7 @@ def run(
         key: gives an item's key.
         progress: show how far the run is, on stderr.
         total: number of items, where `len` does not tell.
+        journal: a path or a `Journal`; see `map`.
 
     Returns:
         An iterator of `Outcome`, exactly one for each item, that is also a context manager.
@@ -149,13 +159,15 @@ def run(
     Raises:
         UsageError: before work starts, where the options cannot be meant.
         BackendError: while iterating, where the workers as a whole fail.
+        JournalError: before work starts, where the journal is another's, damaged, or in use; while iterating, where
+            nothing more can be written.
     """
     _start_early(shape, isolate)
     from poolwise._drivers import Run
     from poolwise._prepare import Choices, prepare
 
     choices = Choices(
-        shape, backend, ordered, hint, retry, timeout, isolate, on_lost, setup, limits, key, progress, total
+        shape, backend, ordered, hint, retry, timeout, isolate, on_lost, setup, limits, key, progress, total, journal
     )
     return Run.over(prepare(fn, iterables, choices, raises=False), key)
 

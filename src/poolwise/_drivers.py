@@ -27,10 +27,11 @@ from poolwise._core.model import Outcome, Settled, exception_to_raise
 from poolwise._engine import Engine
 from poolwise._policy.outcomes import key_of, outcomes
 from poolwise._policy.plan import Plan
-from poolwise._policy.profile import Profile
+from poolwise._policy.profile import Profile, plan_to_dict
 from poolwise._policy.report import Report
 
 if TYPE_CHECKING:
+    from poolwise._recorder import Recorder
     from poolwise._runtime.progress import Progress, Snapshot
 
 R = TypeVar("R")
@@ -71,15 +72,19 @@ class Stream:
         engine: not yet started.
         source: the input.
         ordered: hand parts over in input order.
+        recorder: keeps outcomes in a journal, or None.
     """
 
-    def __init__(self, engine: Engine, source: Iterator[Any], *, ordered: bool) -> None:
+    def __init__(
+        self, engine: Engine, source: Iterator[Any], *, ordered: bool, recorder: Recorder | None = None
+    ) -> None:
         self.engine = engine
         self.handed = 0  # Items in parts that the consumer got.
         self._source = source
         self._feed = source if isinstance(source, Feed) else None
         self._dry = False  # The feed had nothing more at hand when last asked.
         self._ordered = ordered
+        self._recorder = recorder
         self._progress: Progress | None = None
         self._ready: SimpleQueue[Settled | BaseException | _Nudge] = SimpleQueue()
         self._held: dict[int, Settled] = {}
@@ -193,6 +198,7 @@ class Stream:
                 return part
             if self.engine.finished and self.handed >= self.engine.taken:  # What is settled may still be on its way.
                 self._raise_what_ended_it()
+                self.close()  # Whether everything could be recorded is to be heard now.
                 return None
             more = self._pull(left=left, waiting=True)
             if self.engine.backend.inline:
@@ -291,7 +297,7 @@ class Stream:
             self._input_error = error
             self._exhausted = True
         if items:
-            self.engine.offer(items)
+            self._offer(items)
         if self._exhausted:
             self._end_input()
             return True
@@ -300,6 +306,24 @@ class Stream:
             return True
         self._pull_size = max(1, int(self._pull_size * _PULL_QUICK_SECONDS / seconds))
         return False
+
+    def _offer(self, items: list[Any]) -> None:
+        """Give items to the engine; what the journal knows of needs no execution."""
+        engine, recorder = self.engine, self._recorder
+        if recorder is None:
+            engine.offer(items)
+            return
+        try:
+            for share in recorder.sift(items, engine.taken):
+                if share.items:
+                    engine.offer(share.items)
+                elif share.known is not None:
+                    engine.offer_known(share.known)
+                else:
+                    engine.expect(share.count)
+        except Exception as error:  # An item that has no key: the input is over, as far as it can be used.
+            self._input_error = self._input_error or error
+            self._exhausted = True
 
     def _at_hand(self, feed: Feed) -> Iterator[Any]:
         """Give what can be had without waiting."""
@@ -351,6 +375,25 @@ class Stream:
             self.engine.backend.close(drain=complete)
         if self._progress is not None:
             self._progress.stop()
+        if self._recorder is not None:
+            self._recorder.close(self._facts(), complete=complete)
+
+    def _facts(self) -> dict[str, Any]:
+        """Return what a journal keeps of the run, beside its outcomes."""
+        engine, plan = self.engine, self._last_plan or self.engine.helm.plan
+        return {
+            "plan": plan_to_dict(plan),
+            "explanation": plan.explain(),
+            "done": engine.settled - engine.failed,
+            "failed": engine.failed,
+            "recorded": engine.recorded,
+            "retried": engine.retried,
+            "workers_lost": engine.workers_lost,
+            "seconds": self.seconds,
+            "busy_seconds": engine.meter.busy_seconds,
+            "cpu_seconds": engine.meter.cpu_seconds,
+            "failures": dict(engine.failures),
+        }
 
 
 class _Supervisor(threading.Thread):
@@ -488,6 +531,7 @@ class _Iteration(chain[R]):
             failures=dict(engine.failures),
             probe_seconds=engine.helm.probe_seconds,
             held=engine.helm.held,
+            recorded=engine.recorded,
         )
 
 
@@ -497,7 +541,8 @@ class Results(_Iteration[R]):
     @staticmethod
     def _fill(key: Callable[[Any], Any] | None, epoch: float, part: Settled) -> list[Any]:  # noqa: ARG004
         for position, error in part.errors.items():
-            error.key = key_of(part.items[position], part.indexes[position], key)
+            if part.keys is None and part.recorded is None:
+                error.key = key_of(part.items[position], part.indexes[position], key)
             raise exception_to_raise(error)
         return part.values
 

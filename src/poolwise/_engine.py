@@ -19,7 +19,7 @@ from typing import Any
 
 from poolwise._core.clock import Clock
 from poolwise._core.errors import TaskError, TaskTimeout, WorkersLost
-from poolwise._core.model import Batch, Done, Event, Flight, Lost, Rules, Running, Settled, Span
+from poolwise._core.model import Batch, Done, Event, Flight, Keeper, Lost, Rules, Running, Settled, Span
 from poolwise._helm import Helm
 from poolwise._policy.meter import Meter
 from poolwise._policy.pack import Packer, PackLimits, clock_each, depth
@@ -47,17 +47,22 @@ class Engine:
         clock: what time it is.
         helm: chooses the shape while the run lasts.
         meter: measures what is executed.
+        keeper: makes outcomes durable, or None.
     """
 
-    def __init__(self, backend: Backend, rules: Rules, clock: Clock, helm: Helm, meter: Meter) -> None:
+    def __init__(
+        self, backend: Backend, rules: Rules, clock: Clock, helm: Helm, meter: Meter, keeper: Keeper | None = None
+    ) -> None:
         self.backend = backend
         self.rules = rules
         self.clock = clock
         self.helm = helm
         self.shape = helm.plan.shape
         self.meter = meter
+        self._keeper = keeper
         self.taken = 0  # Offered.
         self.settled = 0  # With a final outcome.
+        self.recorded = 0  # Of those, the ones that were not executed for their place.
         self.failed = 0
         self.retried = 0
         self.workers_lost = 0
@@ -65,7 +70,7 @@ class Engine:
         self.failures: dict[str, int] = {}
         self.active_seconds = 0.0  # While the backend held something.
         self.started = clock.now()
-        self._inbox: deque[Span] = deque()
+        self._inbox: deque[Span | Settled] = deque()
         self._pending = Pending()
         self._flights: dict[int, Flight] = {}
         self._stopping: dict[tuple[int, int], Running] = {}
@@ -96,6 +101,16 @@ class Engine:
         self.taken += len(items)
         self.backend.wake()
 
+    def offer_known(self, part: Settled) -> None:
+        """Take the next items of the input with their outcomes: there is nothing to execute."""
+        self._inbox.append(part)
+        self.taken += len(part.indexes)
+        self.backend.wake()
+
+    def expect(self, number: int) -> None:
+        """Take the next items of the input; their outcomes are those of items taken before."""
+        self.taken += number
+
     def end_input(self) -> None:
         """There will be no more offers: finish what was taken."""
         self._input_over = True
@@ -119,8 +134,9 @@ class Engine:
     def window(self) -> Window:
         """Return how many items may be between input and consumer."""
         lanes, per_item = self.shape.total, self.meter.mean_seconds
-        if per_item is not None and self.settled > 100:
-            per_item = max(per_item, lanes * self.active_seconds / self.settled)
+        executed = self.settled - self.recorded
+        if per_item is not None and executed > 100:
+            per_item = max(per_item, lanes * self.active_seconds / executed)
         return window(lanes, per_item, self.meter.mean_bytes, self._budget(), self.rules.limits.in_flight)
 
     def _budget(self) -> int:
@@ -139,14 +155,15 @@ class Engine:
         Raises:
             BackendError: where the workers as a whole cannot do the work.
         """
-        self._admit()
+        settled = self._admit()
         self._submit()
-        settled: list[Settled] = []
         starved = not self._pending.count and len(self._flights) < _FED * self.shape.total
         began, busy = self.clock.now(), bool(self._flights)
         self.helm.before_wait()
-        for event in self.backend.wait(self._patience(timeout)):
+        for event in self.backend.wait(0.0 if settled else self._patience(timeout)):
             self._settle(event, settled)
+        if self._keeper is not None and settled:
+            settled = self._keeper.keep(settled)
         if busy:
             self.active_seconds += self.clock.now() - began
         for part in settled:
@@ -163,11 +180,17 @@ class Engine:
             return self.taken - self.settled
         return None if self.rules.total is None else max(0, self.rules.total - self.settled)
 
-    def _admit(self) -> None:
-        """Move offers, and retries whose time has come, to the pending tasks."""
+    def _admit(self) -> list[Settled]:
+        """Move offers, and retries whose time has come, to the pending tasks; returns what is settled already."""
+        known = []
         while self._inbox:
-            self._pending.add(self._inbox.popleft())
+            offer = self._inbox.popleft()
+            if isinstance(offer, Span):
+                self._pending.add(offer)
+            else:
+                known.append(offer)
         self._pending.admit_retries(self.clock.now())
+        return known
 
     def _submit(self) -> None:
         """Pack pending tasks and give them to the backend, as many batches as its lanes should hold."""
@@ -339,6 +362,7 @@ class Engine:
         """Count what is final."""
         number = len(part.indexes)
         self.settled += number
+        self.recorded += number if part.recorded is not None else 0
         for error in part.errors.values():
             self.failed += 1
             name = class_of(error)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from poolwise import backends
 from poolwise._core.clock import SystemClock
 from poolwise._core.errors import NotPicklableError, UnknownNameError, UsageError
+from poolwise._core.journal import Journal
 from poolwise._core.model import Limits, Retry, Rules, Shape, Spec, check_number
 from poolwise._drivers import Stream
 from poolwise._engine import Engine
@@ -27,6 +28,7 @@ from poolwise._runtime import host, lanes
 from poolwise._runtime.probe import has_gil
 
 if TYPE_CHECKING:
+    from poolwise._recorder import Recorder
     from poolwise._runtime.progress import Progress
 
 
@@ -52,10 +54,16 @@ class Choices:
     key: Callable[[Any], Any] | None = None
     progress: bool = False
     total: int | None = None
+    journal: str | os.PathLike[str] | Journal | None = None
 
 
 def prepare(
-    fn: Callable[..., Any], iterables: tuple[Iterable[Any], ...], options: Choices, *, raises: bool, long: bool = False
+    fn: Callable[..., Any],
+    iterables: tuple[Iterable[Any], ...],
+    options: Choices,
+    *,
+    raises: bool,
+    long: bool = False,
 ) -> Stream:
     """Check everything that can be wrong before work starts, and make the plan and the stream.
 
@@ -97,12 +105,24 @@ def prepare(
         eager = given.coroutine or (options.hint == "io" and plan.shape.workers == 1 and not plan.isolate)
         pilot = Pilot(plan, room, coroutine=given.coroutine, isolate=plan.isolate, eager=eager, long=long)
         helm = PilotHelm(pilot, backend, clock, meter, _scout(fn, options.setup), limits.memory)
-    engine = Engine(backend, rules, clock, helm, meter)
     source: Iterator[Any] = iter(iterables[0]) if len(iterables) == 1 else zip(*iterables)
-    stream = Stream(engine, source, ordered=options.ordered)
+    recorder = _recorder(fn, options, clock)
+    engine = Engine(backend, rules, clock, helm, meter, recorder)
+    stream = Stream(engine, source, ordered=options.ordered, recorder=recorder)
     if options.progress:
         stream.show(_progress(fn, stream))
     return stream
+
+
+def _recorder(fn: Callable[..., Any], options: Choices, clock: SystemClock) -> Recorder | None:
+    """Open the journal."""
+    if options.journal is None:
+        return None
+    from poolwise._recorder import Recorder
+    from poolwise._runtime.identity import owner_of
+    from poolwise._runtime.journal import Store
+
+    return Recorder(Store(Journal.of(options.journal), owner_of(fn)), options.key, clock.epoch)
 
 
 def _circumstances(fn: Callable[..., Any], options: Choices, limits: Limits, total: int | None) -> Circumstances:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, Literal, TypeVar, cast
+from typing import Any, Generic, Literal, Protocol, TypeVar, cast
 
 from poolwise._core.errors import PoolwiseError, ShapeError, TaskError, UsageError
+from poolwise._core.journal import Recorded
 
 R = TypeVar("R")
 
@@ -467,6 +468,8 @@ class Settled:
         offset: position of the first of them in `done.values`.
         attempt: number of their last execution.
         at: the task and the clock reading when it was given up, where `done` is None.
+        keys: of the items, where they are known already.
+        recorded: the outcomes as a journal holds them, where they were not executed in this run for these positions.
     """
 
     indexes: Sequence[int]
@@ -477,6 +480,15 @@ class Settled:
     offset: int = 0
     attempt: int = 1
     at: tuple[Running, float] | None = None
+    keys: Sequence[Any] | None = None
+    recorded: Sequence[Recorded] | None = None
+
+
+class Keeper(Protocol):
+    """Makes outcomes durable before anybody sees them."""
+
+    def keep(self, parts: list[Settled]) -> list[Settled]:
+        """Record what was executed; returns all parts, and those of positions that waited for the same keys."""
 
 
 @dataclass(slots=True, eq=False)

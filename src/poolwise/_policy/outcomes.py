@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from poolwise._core.errors import TaskError
+from poolwise._core.journal import Recorded
 from poolwise._core.model import Outcome, OutcomeDraft, Settled, seal
 
 _PLAIN_KEYS = {int, str}
@@ -37,9 +38,13 @@ def outcomes(part: Settled, key: Callable[[Any], Any] | None, epoch: float) -> l
         epoch: seconds that turn clock readings into Unix time.
     """
     done = part.done
+    if part.recorded is not None:
+        return [_outcome_of_recorded(index, known) for index, known in zip(part.indexes, part.recorded)]
     if done is None:
         return [_outcome_of_given_up(part, key, epoch)]
-    if key is None and set(map(type, part.items)) <= _PLAIN_KEYS:
+    if part.keys is not None:
+        keys = part.keys
+    elif key is None and set(map(type, part.items)) <= _PLAIN_KEYS:
         keys = part.items
     else:
         keys = [key_of(item, index, key) for item, index in zip(part.items, part.indexes)]
@@ -80,9 +85,33 @@ def _outcome_of_given_up(part: Settled, key: Callable[[Any], Any] | None, epoch:
     assert part.at is not None
     task, now = part.at
     error = part.errors[0]
-    error.key = key_of(part.items[0], part.indexes[0], key)
+    error.key = key_of(part.items[0], part.indexes[0], key) if part.keys is None else part.keys[0]
     started = task.started or now
     return Outcome(
         part.indexes[0], error.key, False, None, error, part.attempt, started + epoch, now + epoch, now - started,
         None, "item", task.worker, task.lane,
     )  # fmt: skip
+
+
+def _outcome_of_recorded(index: int, known: Recorded) -> Outcome[Any]:
+    return Outcome(
+        index, known.key, known.error is None, known.value, known.error, known.attempts, known.started,
+        known.started + known.seconds, known.seconds, known.cpu_seconds, "batch" if known.batch else "item",
+        known.worker, known.lane,
+    )  # fmt: skip
+
+
+def times_of(part: Settled, position: int, epoch: float) -> tuple[float, float, float | None, bool, int, int]:
+    """Return start (Unix time), wall and CPU seconds, whether these are a batch's means, worker and lane of a task."""
+    done = part.done
+    if done is None:
+        assert part.at is not None
+        task, now = part.at
+        started = task.started or now
+        return started + epoch, now - started, None, False, task.worker, task.lane
+    if done.clocks is not None:
+        started, seconds, cpu = done.clocks[part.offset + position]
+        return started + epoch, seconds, cpu, False, done.worker, done.lane
+    number = max(1, len(done.values))
+    cpu = None if done.cpu_seconds is None else done.cpu_seconds / number
+    return done.started + epoch, done.seconds / number, cpu, True, done.worker, done.lane

@@ -79,28 +79,32 @@ class Profile:
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as values that JSON can hold: seconds, items a second, and intervals as [low, high]."""
-        plan = self.plan
-        return {
-            "kind": plan.kind,
-            "shape": str(plan.shape),
-            "predicted_per_second": _finite(plan.predicted),
-            "observed_per_second": _finite(plan.observed),
-            "serial_per_second": _finite(plan.serial),
-            "predicted_speedup": _finite(plan.predicted_speedup),
-            "observed_speedup": _finite(plan.observed_speedup),
-            "demands": None if plan.demands is None else _demands(plan.demands),
-            "roofs": [
-                {"name": roof.name, "per_second": _finite(roof.per_second), "reason": roof.reason}
-                for roof in plan.roofs
-            ],
-            "tried_per_second": {shape: _finite(rate) for shape, rate in plan.tried.items()},
-            "reasons": list(plan.reasons),
+        return plan_to_dict(self.plan) | {
             "items": self.items,
             "failed": self.failed,
             "failures": dict(self.failures),
             "seconds": self.seconds,
             "probe_seconds": self.probe_seconds,
         }
+
+
+def plan_to_dict(plan: Plan) -> dict[str, Any]:
+    """Return a plan as values that JSON can hold: seconds, items a second, and intervals as [low, high]."""
+    return {
+        "kind": plan.kind,
+        "shape": str(plan.shape),
+        "predicted_per_second": _finite(plan.predicted),
+        "observed_per_second": _finite(plan.observed),
+        "serial_per_second": _finite(plan.serial),
+        "predicted_speedup": _finite(plan.predicted_speedup),
+        "observed_speedup": _finite(plan.observed_speedup),
+        "demands": None if plan.demands is None else _demands(plan.demands),
+        "roofs": [
+            {"name": roof.name, "per_second": _finite(roof.per_second), "reason": roof.reason} for roof in plan.roofs
+        ],
+        "tried_per_second": {shape: _finite(rate) for shape, rate in plan.tried.items()},
+        "reasons": list(plan.reasons),
+    }
 
 
 def _demands(demands: Demands) -> dict[str, Any]:

@@ -22,6 +22,8 @@ class Report:
         busy_seconds, cpu_seconds: sums over all executions, of wall and CPU seconds.
         failures: number of failed items by the class of their error.
         probe_seconds: CPU seconds that measuring used.
+        recorded: items of `done` and `failed` that were not executed: their outcomes are those of the journal, or of
+            an item with the same key.
         held: share of the time that the GIL of this process was held, once the shape was decided; None where not known.
     """
 
@@ -36,6 +38,7 @@ class Report:
     failures: Mapping[str, int]
     probe_seconds: float = 0.0
     held: Estimate | None = None
+    recorded: int = 0
 
     def __str__(self) -> str:
         items = self.done + self.failed
@@ -44,6 +47,8 @@ class Report:
         if self.failed:
             classes = ", ".join(f"{count:,} {name}" for name, count in self.failures.items())
             lines.append(f"{self.failed:,} failed: {classes}")
+        if self.recorded:
+            lines.append(f"{self.recorded:,} of them were not executed: their outcomes were recorded already")
         if self.retried:
             lines.append(f"{self.retried:,} retried")
         if self.workers_lost:

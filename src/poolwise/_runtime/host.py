@@ -147,6 +147,33 @@ def idle_seconds(*, root: str | os.PathLike[str] = "/") -> float | None:
         return None
 
 
+_NETWORK_SYSTEMS = {
+    "9p", "afpfs", "afs", "beegfs", "ceph", "cifs", "fuse.glusterfs", "fuse.s3fs", "fuse.sshfs", "gfs2", "glusterfs",
+    "lustre", "ncpfs", "nfs", "nfs4", "ocfs2", "smb3", "smbfs", "webdav",
+}  # fmt: skip
+
+
+def network_file_system(path: str) -> str | None:
+    """Return the kind of the network file system that a path is on, or None where it is on none that is known.
+
+    Args:
+        path: of a file, which need not be there.
+    """
+    try:
+        import psutil
+
+        mounts = {mount.mountpoint: mount.fstype.lower() for mount in psutil.disk_partitions(all=True)}
+    except Exception:  # psutil raises what the platform does
+        return None
+    place = os.path.realpath(path)
+    while place not in mounts:
+        above = os.path.dirname(place)
+        if above == place:
+            return None
+        place = above
+    return mounts[place] if mounts[place] in _NETWORK_SYSTEMS else None
+
+
 def _cores_in_affinity() -> int:
     try:
         return len(os.sched_getaffinity(0)) or 1

@@ -101,6 +101,17 @@ Isolate = Annotated[
 ]
 
 
+JournalFile = Annotated[
+    str | None,
+    typer.Option("--journal", metavar="FILE", help="Record outcomes; run again, it executes only what is missing."),
+]
+RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="With --journal: execute what failed before again.")]
+Durable = Annotated[
+    bool, typer.Option("--durable", help="With --journal: each outcome is on the disk when it is given.")
+]
+Force = Annotated[bool, typer.Option("--force", help="With --journal: go on with one of another function or options.")]
+
+
 @app.command(
     name="run",
     epilog=EXIT_CODES,
@@ -127,6 +138,14 @@ def _run(
     per_second: Annotated[
         float | None, typer.Option("--per-second", metavar="N", help="Start at most N calls a second.")
     ] = None,
+    journal: JournalFile = None,
+    key: Annotated[
+        str | None,
+        typer.Option("--key", metavar="FIELD", help="With --journal and --jsonl: the field that names an object."),
+    ] = None,
+    retry_failed: RetryFailed = False,
+    durable: Durable = False,
+    force: Force = False,
     progress: Progress = False,
 ) -> int:
     """Call MODULE:FUNCTION on every item and write one JSON line per outcome.
@@ -140,13 +159,18 @@ def _run(
 
     Ctrl-C takes no more items and finishes those already taken; a second one stops at once.
     """
-    from poolwise.cli.run import RunCommand, run_command
+    from poolwise.cli.run import Field, RunCommand, run_command
     from poolwise.cli.sources import Source
 
     options: dict[str, Any] = {"shape": shape, "ordered": ordered, "retry": retry}
     options |= {"timeout": timeout, "isolate": isolate}
     if per_second is not None:
         options["limits"] = _limits(per_second)
+    options |= _journal(journal, durable=durable, retry_failed=retry_failed, force=force)
+    if key is not None:
+        if journal is None or not jsonl:
+            raise CommandError("--key names the field of a JSON object for a journal; it needs --journal and --jsonl")
+        options["key"] = Field(key)
     source = Source(items=items, csv=csv, glob=glob, jsonl=jsonl, column=column)
     command = RunCommand(function, source, output, starred=starred, progress=progress, options=options)
     return _guarded(lambda: run_command(command))
@@ -181,6 +205,18 @@ def _profile(
     options: dict[str, Any] = {"hint": hint, "timeout": timeout, "isolate": isolate}
     command = ProfileCommand(function, source, seconds, as_json=as_json, starred=starred, options=options)
     return _guarded(lambda: profile_command(command))
+
+
+def _journal(path: str | None, **switches: bool) -> dict[str, Any]:
+    """Return the option `journal`, where it was asked for."""
+    if path is not None:
+        from poolwise import Journal
+
+        return {"journal": Journal(path, **switches)}
+    for name, given in switches.items():
+        if given:
+            raise CommandError(f"--{name.replace('_', '-')} is about a journal; give --journal FILE with it")
+    return {}
 
 
 def _limits(per_second: float) -> Any:
@@ -221,6 +257,10 @@ def _images(
         typer.Option(metavar="SIZE", callback=_note_operation, help="Shrink into SIZE: 1200, or 1200x800."),
     ] = None,
     shape: Shape = "auto",
+    journal: JournalFile = None,
+    retry_failed: RetryFailed = False,
+    durable: Durable = False,
+    force: Force = False,
     progress: Progress = False,
 ) -> int:
     """Process every image in SRC and write the results to DST, under the same names.
@@ -236,8 +276,33 @@ def _images(
     if not operations:
         raise CommandError("there is nothing to do to the images", hint="give --blur RADIUS, --fit SIZE, or both")
     options = {"shape": shape, "progress": progress}
+    options |= _journal(journal, durable=durable, retry_failed=retry_failed, force=force)
     command = ImagesCommand(source, destination, operations, options)
     return _guarded(lambda: images_command(command))
+
+
+@app.command(name="show", epilog=EXIT_CODES, short_help="What a journal holds: counts, failures, slowest items.")
+def _show(
+    journal: Annotated[str, typer.Argument(metavar="JOURNAL", help="A file that --journal made.")],
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")] = False,
+    values: Annotated[bool, typer.Option("--values", help="Write the outcomes instead, as JSON lines.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="With --values: as CSV.")] = False,
+    output: Annotated[
+        str, typer.Option("-o", "--output", metavar="FILE", show_default=False, help="With --values: write them here.")
+    ] = "-",
+    save: Annotated[
+        str | None,
+        typer.Option("--save", metavar="NEW", help="Copy what can be read of a damaged journal into a new one."),
+    ] = None,
+) -> int:
+    """Say what a journal holds. It may be in use meanwhile."""
+    from poolwise.cli.show import ShowCommand, show_command
+
+    if (as_csv or output != "-") and not values:
+        raise CommandError("--csv and --output are about outcomes; give --values with them")
+    kind = ("csv" if as_csv else "jsonl") if values else None
+    return _guarded(lambda: show_command(ShowCommand(journal, as_json=as_json, values=kind, output=output, save=save)))
 
 
 @app.command(name="demo", short_help="Measure threads against processes on real photographs, here.")

@@ -21,9 +21,23 @@ def outcome_line(outcome: Any) -> bytes:
     Args:
         outcome: a `poolwise.Outcome`.
     """
-    record: dict[str, Any] = {"index": outcome.index, "key": _plain_key(outcome.key), "ok": outcome.ok}
-    record |= _value_fields(outcome.value)
-    record |= {
+    return _encoded({"index": outcome.index, **outcome_fields(outcome)})
+
+
+def recorded_line(outcome: Any) -> bytes:
+    """Write an outcome out of a journal as a line of JSON: as `outcome_line`, without its place in an input.
+
+    Args:
+        outcome: a `Recorded`.
+    """
+    return _encoded(outcome_fields(outcome))
+
+
+def outcome_fields(outcome: Any) -> dict[str, Any]:
+    """Return what a line says of an outcome, or of a recorded one."""
+    fields: dict[str, Any] = {"key": plain_key(outcome.key), "ok": outcome.error is None}
+    fields |= _value_fields(outcome.value)
+    return fields | {
         "error": None if outcome.error is None else _error_fields(outcome.error),
         "attempts": outcome.attempts,
         "started": round(outcome.started, 6),
@@ -33,7 +47,6 @@ def outcome_line(outcome: Any) -> bytes:
         "worker": outcome.worker,
         "lane": outcome.lane,
     }
-    return _encoded(record)
 
 
 def _encoded(record: dict[str, Any]) -> bytes:
@@ -78,13 +91,14 @@ def _safe_repr(value: Any) -> str:
         return f"<{type(value).__name__}: its repr raised {type(error).__name__}>"
 
 
-def _plain_key(key: Any) -> Any:
+def plain_key(key: Any) -> Any:
+    """Return a key as JSON can say it; paths become text, tuples lists."""
     if isinstance(key, str | int | None):
         return key
     if isinstance(key, os.PathLike):
         return os.fsdecode(key)
     if isinstance(key, tuple):
-        return [_plain_key(each) for each in key]
+        return [plain_key(each) for each in key]
     return _safe_repr(key)
 
 

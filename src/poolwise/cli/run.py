@@ -40,6 +40,25 @@ class RunCommand:
     options: dict[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Field:
+    """The key of an item that is a JSON object.
+
+    Args:
+        name: of the field that holds it.
+    """
+
+    name: str
+
+    def __call__(self, item: Any) -> Any:
+        """Return the key; what is no object, or has no such field, has none."""
+        if not isinstance(item, dict) or self.name not in item:
+            from poolwise import UsageError
+
+            raise UsageError(f"an item has no field {self.name!r}, which --key names: {str(item)[:80]}")
+        return item[self.name]
+
+
 def run_command(command: RunCommand) -> int:
     """Run the command and return the exit code."""
     command.source.check()

@@ -19,7 +19,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict
 from poolwise import UnknownNameError
 
 if TYPE_CHECKING:
-    from poolwise import Limits, Retry, Run, Shape
+    import os
+
+    from poolwise import Journal, Limits, Retry, Run, Shape
 
 NAMES = ("images",)
 
@@ -38,6 +40,7 @@ class RunOptions(TypedDict, total=False):
     setup: Callable[[], object] | None
     limits: Limits | None
     progress: bool
+    journal: str | os.PathLike[str] | Journal | None
 
 
 Job = Callable[..., "Run[Any]"]

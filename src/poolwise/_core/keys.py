@@ -1,0 +1,91 @@
+"""Keys as a journal stores them: so that 1, "1", Path("1") and True are four keys, and the same key is always the same.
+
+SQLite keeps its types apart itself: an int that fits 64 bits is stored as INTEGER and most texts as TEXT, which is what
+makes the common keys quick. All others are a BLOB: a letter for the type, a colon, and a text that says it exactly.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+from typing import Any
+
+from poolwise._core.errors import UsageError
+
+Stored = int | str | bytes
+"""A key as SQLite holds it."""
+
+_INT64 = 1 << 63
+
+
+def encode(key: Any) -> Stored:
+    """Return a key in its stored form.
+
+    Args:
+        key: a str, an int, a path (`pathlib`), or a tuple of such.
+
+    Raises:
+        UsageError: for anything else, naming it.
+    """
+    kind = type(key)
+    if kind is int and -_INT64 <= key < _INT64:
+        return key  # type: ignore[no-any-return]
+    if kind is str and "\0" not in key:
+        try:
+            key.encode()
+        except UnicodeEncodeError:  # A file name that is no UTF-8.
+            return _blob(key)
+        return key  # type: ignore[no-any-return]
+    return _blob(key)
+
+
+def decode(stored: Stored) -> Any:
+    """Return the key of a stored form; paths come back as `pathlib.PurePath` of this system's kind."""
+    if not isinstance(stored, bytes):
+        return stored
+    return _plain(json.loads(stored))
+
+
+def is_key(item: Any) -> bool:
+    """Say whether an item can be its own key."""
+    if isinstance(item, (str, int, pathlib.PurePath)):
+        return True
+    return isinstance(item, tuple) and all(map(is_key, item))
+
+
+def _blob(key: Any) -> bytes:
+    return json.dumps(_tagged(key), separators=(",", ":")).encode()
+
+
+def _tagged(key: Any) -> list[Any]:
+    """Return a key as what JSON can say: a tag, and the value as text or a list."""
+    if isinstance(key, bool):
+        return ["bool", int(key)]
+    if isinstance(key, int):
+        return ["int", str(int(key))]
+    if isinstance(key, str):
+        return ["str", str.__str__(key)]  # Lone surrogates and NUL are escaped, as all that is not ASCII.
+    if isinstance(key, pathlib.PurePath):
+        return ["path", os.fspath(key)]
+    if isinstance(key, tuple):
+        return ["tuple", [_tagged(part) for part in key]]
+    raise UsageError(
+        f"the key {_shown(key)} is a {type(key).__qualname__}, which cannot name an item for good; "
+        "give key=, a function that returns a str, an int, a path, or a tuple of these"
+    )
+
+
+def _plain(tagged: list[Any]) -> Any:
+    tag, value = tagged
+    if tag == "tuple":
+        return tuple(map(_plain, value))
+    return {"bool": bool, "int": int, "str": str, "path": pathlib.PurePath}[tag](value)
+
+
+def _shown(key: Any) -> str:
+    try:
+        text = repr(key)
+    except Exception:
+        return "given"
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,566 @@
+"""The journal: final outcomes in an SQLite file, written by one thread in group commits.
+
+    settled parts ──record──> rows ──> writer thread ──BEGIN .. COMMIT──> run.db
+                                        (after 50 ms, or 1,000 rows)
+
+A row is one outcome: its key in the form of `_core/keys.py`, its value as JSON where that says it exactly, else
+pickled, and a checksum over both, so that a damaged file gives an error and never a wrong value.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import pickle
+import sqlite3
+import sys
+import threading
+import time
+import warnings
+import zlib
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from poolwise._core.errors import JournalCorrupt, JournalError, JournalLocked, JournalMismatch, TaskError
+from poolwise._core.journal import MOST_VALUE_BYTES, Journal, Owner, Recorded
+from poolwise._core.keys import Stored, decode
+from poolwise._runtime import filelock, host
+
+APPLICATION_ID = 0x706F6F6C  # "pool"
+VERSION = 1
+COMMIT_SECONDS = 0.05
+COMMIT_ROWS = 1000
+_CHECKED_BYTES = 256 * 1024 * 1024  # A larger file is not read through at the start; its rows have checksums.
+_ASKED_AT_ONCE = 500
+_BUSY_SECONDS = 10.0
+_MAGIC = b"SQLite format 3\0"
+
+SCHEMA = f"""
+CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE run (
+    id INTEGER PRIMARY KEY, started REAL NOT NULL, finished REAL, facts TEXT NOT NULL
+);
+CREATE TABLE outcome (
+    key PRIMARY KEY NOT NULL, value, failure TEXT, attempts INTEGER NOT NULL, started REAL NOT NULL,
+    seconds REAL NOT NULL, cpu_seconds REAL, batch INTEGER NOT NULL, worker INTEGER NOT NULL, lane INTEGER NOT NULL,
+    run INTEGER NOT NULL, checksum INTEGER NOT NULL
+) WITHOUT ROWID;
+PRAGMA application_id = {APPLICATION_ID};
+PRAGMA user_version = {VERSION};
+"""
+INSERT = "INSERT OR REPLACE INTO outcome VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+COLUMNS = "key, value, failure, attempts, started, seconds, cpu_seconds, batch, worker, lane, checksum"
+
+
+class Row(NamedTuple):
+    """One outcome as it is written; `failure` is None or the JSON of the error's class and sentence."""
+
+    key: Stored
+    value: str | bytes | None
+    failure: str | None
+    attempts: int
+    started: float
+    seconds: float
+    cpu_seconds: float | None
+    batch: int
+    worker: int
+    lane: int
+    run: int
+    checksum: int
+
+
+# -- values ------------------------------------------------------------------------------------------------------------
+
+
+class Unrecordable(Exception):
+    """A value that the journal cannot take; the message is a sentence about it."""
+
+
+_EXACT = (str, int, bool, type(None))
+_LONG_INT = 10**4000  # `json.loads` refuses longer ones.
+
+
+_as_json = json.JSONEncoder(separators=(",", ":")).encode
+
+
+def _is_exact(value: Any, depth: int = 20) -> bool:
+    """Say whether JSON gives back the very same value."""
+    kind = type(value)
+    if kind in _EXACT:
+        return kind is not int or -_LONG_INT < value < _LONG_INT
+    if kind is float:
+        return math.isfinite(value)
+    if depth == 0:
+        return False
+    if kind is list:
+        return all(_is_exact(part, depth - 1) for part in value)
+    if kind is dict:
+        return all(type(name) is str and _is_exact(part, depth - 1) for name, part in value.items())
+    return False
+
+
+def dump_value(value: Any) -> str | bytes:
+    """Return a value as JSON text where that is exact, else pickled.
+
+    Raises:
+        Unrecordable: it cannot be pickled, or is larger than `MOST_VALUE_BYTES`.
+    """
+    text: str | bytes = _as_json(value) if _is_exact(value) else _pickled(value)
+    if len(text) > MOST_VALUE_BYTES:
+        size, most = len(text) / 1e6, MOST_VALUE_BYTES / 1e6
+        raise Unrecordable(
+            f"its value is {size:,.0f} MB long, and a journal takes up to {most:,.0f} MB; return a path instead"
+        )
+    return text
+
+
+def _pickled(value: Any) -> bytes:
+    try:
+        return pickle.dumps(value, protocol=5)
+    except Exception:  # A lambda, a class of a function: cloudpickle sends what they are.
+        import cloudpickle
+
+        try:
+            return bytes(cloudpickle.dumps(value))
+        except Exception as error:
+            kind = type(value).__qualname__
+            raise Unrecordable(
+                f"its value, a {kind}, cannot be recorded ({type(error).__name__}: {error}); return what can be pickled"
+            ) from None
+
+
+def load_value(stored: str | bytes | None) -> Any:
+    """Return the value of a row.
+
+    Raises:
+        Exception: whatever unpickling raises, where what it needs is not here.
+    """
+    if isinstance(stored, bytes):
+        return pickle.loads(stored)
+    return None if stored is None else json.loads(stored)
+
+
+def checksum(key: Any, value: Any, failure: Any) -> int:
+    """Return CRC-32 over what a row says: a stored key, a value as text, bytes or None, a failure as text or None."""
+    said = value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogatepass")
+    crc = zlib.crc32(said)
+    return zlib.crc32(f"{key!r}{failure}".encode("utf-8", "surrogatepass"), crc)
+
+
+def recorded(row: Sequence[Any], path: str) -> Recorded:
+    """Return the outcome of a row with `COLUMNS`.
+
+    Raises:
+        JournalCorrupt: its checksum is wrong.
+        JournalError: its value needs what is not here.
+    """
+    key, value, failure, attempts, started, seconds, cpu, batch, worker, lane, check = row
+    if checksum(key, value, failure) != check:
+        raise JournalCorrupt(f"{path} is damaged: what it says of {key!r:.60} is not what was written{_REMEDY}")
+    name = decode(key)
+    try:
+        made = load_value(value)
+    except Exception as error:
+        raise JournalError(
+            f"the value of {name!r} in {path} cannot be read here ({type(error).__name__}: {error}); "
+            "what it is made of must be importable"
+        ) from error
+    failed = isinstance(made, TaskError) and failure is not None
+    return Recorded(
+        name,
+        None if failed else made,
+        made if failed else None,
+        attempts,
+        started,
+        seconds,
+        cpu,
+        bool(batch),
+        worker,
+        lane,
+    )
+
+
+_REMEDY = "; what can be read is saved by: poolwise show DAMAGED.db --save NEW.db"
+
+
+# -- the file ----------------------------------------------------------------------------------------------------------
+
+
+class Store:
+    """An open journal file: the one writer's end of it.
+
+    Args:
+        journal: what was asked for.
+        owner: whose outcomes it is to hold.
+
+    Raises:
+        JournalLocked: another process writes it.
+        JournalMismatch: it belongs to another function or other options.
+        JournalCorrupt: it is damaged.
+        JournalError: it cannot be opened or made.
+    """
+
+    def __init__(self, journal: Journal, owner: Owner) -> None:
+        self.path = os.fspath(journal.path)
+        self.durable = journal.durable
+        with contextlib.ExitStack() as undo:
+            self._lock = self._held()
+            undo.callback(self._lock.release)
+            self._reader = connect(self.path)
+            undo.callback(self._reader.close)
+            with _explained(self.path):
+                self._prepare(journal, owner)
+            self.writer = Writer(self.path, self.durable, self._run)
+            undo.pop_all()
+
+    def _held(self) -> filelock.FileLock:
+        try:
+            return filelock.FileLock(f"{self.path}.lock")
+        except filelock.Held as held:
+            raise JournalLocked(
+                f"{self.path} is being written by {held}; wait for it, or give another path "
+                f"(reading it meanwhile is fine: poolwise show {self.path})"
+            ) from None
+        except OSError as error:
+            raise JournalError(
+                f"{self.path} cannot be written ({error.strerror or error}); give another path"
+            ) from error
+
+    def _prepare(self, journal: Journal, owner: Owner) -> None:
+        reader = self._reader
+        if reader.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0:
+            reader.executescript(f"BEGIN; {SCHEMA} COMMIT;")
+            _write_owner(reader, owner)
+        else:
+            check_identity(reader, self.path)
+            if os.path.getsize(self.path) <= _CHECKED_BYTES:
+                check_whole(reader, self.path)
+            _check_owner(reader, self.path, owner, force=journal.force)
+        self._use_wal()
+        started = time.time()
+        with reader:
+            cursor = reader.execute("INSERT INTO run (started, facts) VALUES (?, '{}')", (started,))
+        self._run = int(cursor.lastrowid or 0)
+        largest = reader.execute("SELECT max(key) FROM outcome WHERE key < ''").fetchone()[0]
+        self.largest_int: int = -math.inf if largest is None else largest  # type: ignore[assignment]
+        self.retry_failed = journal.retry_failed
+
+    def _use_wal(self) -> None:
+        """Write-ahead where that works: its shared memory does not cross a network."""
+        system = host.network_file_system(self.path)
+        if system is not None:
+            warnings.warn(
+                f"{self.path} is on a network file system ({system}), so the journal commits without a write-ahead "
+                "log: slower, and just as safe; a local path is better",
+                RuntimeWarning,
+                stacklevel=6,
+            )
+        self._reader.execute(f"PRAGMA journal_mode={'DELETE' if system is not None else 'WAL'}")
+
+    def find(self, keys: Sequence[Stored]) -> dict[Stored, Recorded]:
+        """Return what is committed of some keys; what failed is left out where it is to be executed again.
+
+        Raises:
+            JournalCorrupt: the file is damaged.
+            JournalError: a value cannot be read here.
+        """
+        found: dict[Stored, Recorded] = {}
+        only = " AND failure IS NULL" if self.retry_failed else ""
+        with _explained(self.path):
+            for begin in range(0, len(keys), _ASKED_AT_ONCE):
+                part = keys[begin : begin + _ASKED_AT_ONCE]
+                marks = ",".join("?" * len(part))
+                rows = self._reader.execute(f"SELECT {COLUMNS} FROM outcome WHERE key IN ({marks}){only}", tuple(part))
+                for row in rows:
+                    found[row[0]] = recorded(row, self.path)
+        return found
+
+    def note(self, facts: dict[str, Any], *, finished: bool) -> None:
+        """Keep what the run has decided and done so far."""
+        self.writer.note(json.dumps(facts, default=str), time.time() if finished else None)
+
+    def close(self) -> None:
+        """Commit what is left, and let go. Idempotent.
+
+        Raises:
+            JournalError: not all could be written.
+        """
+        try:
+            self.writer.close()
+        finally:
+            self._reader.close()
+            self._lock.release()
+
+
+def connect(path: str, *, read_only: bool = False, untouched: bool = False) -> sqlite3.Connection:
+    """Open a journal file.
+
+    Args:
+        path: the file.
+        read_only: change nothing that it says.
+        untouched: with that, change not a byte of it: it may be damaged.
+
+    Raises:
+        JournalError: it cannot be opened.
+        JournalMismatch: it is no SQLite database.
+    """
+    if os.path.isdir(path):
+        raise JournalError(f"{path} is a folder; a journal is a file in it, such as {os.path.join(path, 'run.db')}")
+    try:
+        with open(path, "rb") as file:
+            start = file.read(len(_MAGIC))
+    except FileNotFoundError:
+        start = b""
+        if read_only:
+            raise JournalError(f"there is no journal at {path}") from None
+    except OSError as error:
+        raise JournalError(f"{path} cannot be read ({error.strerror or error})") from error
+    if start and start != _MAGIC:
+        raise JournalMismatch(f"{path} is no journal (it does not begin as an SQLite file does); give another path")
+    try:
+        if read_only:
+            # One that could write takes the write-ahead log away at its end; one that cannot would leave it there.
+            free = os.access(path, os.W_OK) and os.access(os.path.dirname(path) or ".", os.W_OK)
+            mode = "rw" if free and not untouched else "ro"
+            uri = f"file:{_quoted(path)}?mode={mode}"
+            reader = sqlite3.connect(
+                uri, uri=True, timeout=_BUSY_SECONDS, check_same_thread=False, isolation_level=None
+            )
+            reader.execute("PRAGMA query_only=ON")
+            return reader
+        return sqlite3.connect(path, timeout=_BUSY_SECONDS, check_same_thread=False, isolation_level=None)
+    except sqlite3.Error as error:
+        raise JournalError(f"{path} cannot be opened ({error}); is its folder there, and may it be written?") from error
+
+
+def _quoted(path: str) -> str:
+    from urllib.parse import quote
+
+    return quote(os.path.abspath(path))
+
+
+class _explained:
+    """Turns what SQLite says into a sentence."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, sqlite3.Error):
+            raise explained(error, self._path) from error
+
+
+def explained(error: sqlite3.Error, path: str) -> JournalError:
+    """Return the JournalError for an error of SQLite."""
+    text = str(error)
+    name = getattr(error, "sqlite_errorname", "")
+    if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")) or "malformed" in text or "not a database" in text:
+        return JournalCorrupt(f"{path} is damaged ({text}){_REMEDY}")
+    if name.startswith(("SQLITE_FULL", "SQLITE_IOERR")) or "full" in text or "disk I/O" in text:
+        return JournalError(
+            f"the disk is full, or takes nothing more, at {path} ({text}): the run has stopped, and what is recorded "
+            "stays; make room and run it again: it goes on from there"
+        )
+    if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")):
+        return JournalError(f"{path} cannot be written ({text}); give a path in a folder that can")
+    return JournalError(f"the journal {path} failed ({text})")
+
+
+def check_identity(connection: sqlite3.Connection, path: str) -> None:
+    """Raise JournalMismatch where the file is another program's, or of a later version."""
+    if connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
+        raise JournalMismatch(f"{path} is a database, but no journal of poolwise; give another path")
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version != VERSION:
+        raise JournalMismatch(f"{path} is a journal of version {version}; this poolwise reads version {VERSION}")
+
+
+def check_whole(connection: sqlite3.Connection, path: str) -> None:
+    """Raise JournalCorrupt where the file is not well-formed."""
+    verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    if verdict != "ok":
+        raise JournalCorrupt(f"{path} is damaged ({' '.join(str(verdict).split())}){_REMEDY}")
+
+
+# -- whose it is -------------------------------------------------------------------------------------------------------
+
+
+def _write_owner(connection: sqlite3.Connection, owner: Owner) -> None:
+    facts = {
+        "function": owner.function,
+        "options": json.dumps(dict(owner.options)),
+        "code": owner.code,
+        "source": owner.source,
+        "python": f"{sys.version_info[0]}.{sys.version_info[1]}",
+    }
+    connection.executemany("INSERT OR REPLACE INTO about VALUES (?, ?)", facts.items())
+
+
+def _check_owner(connection: sqlite3.Connection, path: str, owner: Owner, *, force: bool) -> None:
+    about = dict(connection.execute("SELECT name, value FROM about"))
+    if not force:
+        difference = _difference(about, owner, path)
+        if difference is not None:
+            raise JournalMismatch(
+                f"{path} {difference}; give another path, or force=True in Journal({path!r}, ...) to go on all the same"
+            )
+        if about.get("source") and owner.source and about["source"] != owner.source:
+            warnings.warn(
+                f"the source of {owner.function} has changed since {path} was begun: what is recorded stays as it is",
+                RuntimeWarning,
+                stacklevel=7,
+            )
+    _write_owner(connection, owner)
+
+
+def _difference(about: dict[str, str], owner: Owner, path: str) -> str | None:
+    """Say how the journal's owner differs, or None."""
+    if about.get("function") != owner.function:
+        return f"belongs to {about.get('function')}, not to {owner.function}"
+    try:
+        before, now = json.loads(about.get("options", "{}")), dict(owner.options)
+    except ValueError as error:
+        raise JournalCorrupt(f"{path} is damaged (whose it is cannot be read){_REMEDY}") from error
+    for name in sorted(before.keys() | now.keys()):
+        if before.get(name) != now.get(name):
+            return f"was made with {name}={before.get(name, 'not given')}, not {now.get(name, 'not given')}"
+    same_python = about.get("python") == f"{sys.version_info[0]}.{sys.version_info[1]}"
+    if same_python and about.get("code") != owner.code:
+        return f"belongs to another {owner.function.rpartition('.')[2]}: its code differs"
+    return None
+
+
+# -- the writer --------------------------------------------------------------------------------------------------------
+
+
+class Writer(threading.Thread):
+    """Commits rows, in the order in which they came, soon after they came."""
+
+    def __init__(self, path: str, durable: bool, run: int) -> None:
+        super().__init__(name="poolwise-journal", daemon=True)
+        self._path = path
+        self._durable = durable
+        self._run_id = run
+        self._changed = threading.Condition()
+        self._rows: list[Row] = []
+        self._since: float | None = None  # When the oldest of them came.
+        self._note: tuple[str, float | None] | None = None
+        self._taken = self._committed = 0
+        self._closing = False
+        self._error: JournalError | None = None
+        self._done: Callable[[list[Row]], object] = list
+        self.start()
+
+    def on_commit(self, done: Callable[[list[Row]], object]) -> None:
+        """Have a function called, in the writer's thread, with rows that are committed now."""
+        self._done = done
+
+    def add(self, rows: list[Row]) -> None:
+        """Take rows; waits while too much is behind, and, where the journal is durable, until they are on the disk.
+
+        Raises:
+            JournalError: nothing more can be written.
+        """
+        with self._changed:
+            self._raise()
+            self._rows += rows
+            self._taken += len(rows)
+            if self._since is None:
+                self._since = time.monotonic()
+            self._changed.notify_all()
+            mine = self._taken
+            while self._error is None and (
+                (self._durable and self._committed < mine)
+                or (self._taken - self._committed > 2 * COMMIT_ROWS + len(rows) and self._is_late())
+            ):
+                self._changed.wait(0.05)
+            self._raise()
+
+    def _is_late(self) -> bool:
+        return self._since is not None and time.monotonic() - self._since > COMMIT_SECONDS
+
+    def note(self, facts: str, finished: float | None) -> None:
+        """Keep facts of the run, with the next commit."""
+        with self._changed:
+            self._note = (facts, finished)
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Commit everything and end.
+
+        Raises:
+            JournalError: not everything could be written.
+        """
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        if threading.current_thread() is not self:
+            self.join()
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
+
+    def _raise(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+    def run(self) -> None:
+        """Write until the end; what goes wrong is told to whoever adds next."""
+        try:
+            with contextlib.closing(connect(self._path)) as connection, _explained(self._path):
+                connection.execute(f"PRAGMA synchronous={'FULL' if self._durable else 'NORMAL'}")
+                while self._write(connection):
+                    pass
+        except JournalError as error:
+            with self._changed:
+                self._error = error
+                self._changed.notify_all()
+
+    def _write(self, connection: sqlite3.Connection) -> bool:
+        """Wait for rows, and commit them; returns whether there may be more."""
+        with self._changed:
+            while not (self._rows or self._note or self._closing):
+                self._changed.wait()
+            while not (self._closing or self._durable or len(self._rows) >= COMMIT_ROWS):
+                left = COMMIT_SECONDS - (time.monotonic() - (self._since or 0.0)) if self._rows else 0.0
+                if left <= 0:
+                    break
+                self._changed.wait(left)
+            rows, self._rows, self._since = self._rows, [], None
+            note, self._note = self._note, None
+            more = not self._closing
+        if rows or note is not None:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.executemany(INSERT, rows)
+            if note is not None:
+                connection.execute("UPDATE run SET facts = ?, finished = ? WHERE id = ?", (*note, self._run_id))
+            connection.execute("COMMIT")
+            self._done(rows)
+        with self._changed:
+            self._committed += len(rows)
+            self._changed.notify_all()
+        return more or bool(self._rows) or self._note is not None
+
+    def row(
+        self,
+        key: Stored,
+        value: str | bytes | None,
+        failure: str | None,
+        attempts: int,
+        started: float,
+        seconds: float,
+        cpu_seconds: float | None,
+        batch: bool,
+        worker: int,
+        lane: int,
+    ) -> Row:
+        """Make a row of this run."""
+        check = checksum(key, value, failure)
+        return Row(
+            key, value, failure, attempts, started, seconds, cpu_seconds, int(batch), worker, lane, self._run_id, check
+        )

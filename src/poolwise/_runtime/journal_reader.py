@@ -1,0 +1,196 @@
+"""Reading a journal, also while another process writes it, and saving what can be read of a damaged one."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
+from poolwise._core.errors import JournalCorrupt, JournalError
+from poolwise._core.journal import Recorded
+from poolwise._core.keys import decode
+from poolwise._runtime.journal import (
+    COLUMNS,
+    INSERT,
+    SCHEMA,
+    check_identity,
+    check_whole,
+    checksum,
+    connect,
+    explained,
+    recorded,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Slow:
+    """An item that took long.
+
+    Attributes:
+        key: of the item.
+        seconds: wall time of its last execution.
+    """
+
+    key: Any
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a journal holds.
+
+    Attributes:
+        path: the file.
+        function: whose outcomes they are, as "module:name".
+        options: what else the values depend on.
+        done, failed: outcomes with a value, and without.
+        failures: number of outcomes by the class of their error, the commonest first.
+        slowest: the items that took longest, the slowest first.
+        seconds, cpu_seconds: of the last executions together.
+        first, last: Unix time of the earliest and the latest start of a recorded execution, or None.
+        runs: of each run, in order, when it started and finished (Unix time; None where it did not end by itself), and
+            the facts that it left.
+    """
+
+    path: str
+    function: str
+    options: dict[str, str]
+    done: int
+    failed: int
+    failures: dict[str, int]
+    slowest: list[Slow]
+    seconds: float
+    cpu_seconds: float
+    first: float | None
+    last: float | None
+    runs: list[dict[str, Any]]
+
+
+class Reader:
+    """An open journal that is only read; a context manager.
+
+    Args:
+        path: the file.
+
+    Raises:
+        JournalError: it is not there, is no journal, or is damaged.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._connection = connect(path, read_only=True)
+        try:
+            check_identity(self._connection, path)
+            check_whole(self._connection, path)
+        except sqlite3.Error as error:
+            self._connection.close()
+            raise explained(error, path) from error
+        except JournalError:
+            self._connection.close()
+            raise
+
+    def __enter__(self) -> Reader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+
+    def _rows(self, statement: str) -> Iterator[tuple[Any, ...]]:
+        try:
+            yield from self._connection.execute(statement)
+        except sqlite3.Error as error:
+            raise explained(error, self.path) from error
+
+    def outcomes(self) -> Iterator[Recorded | tuple[Any, JournalError]]:
+        """Iterate over the outcomes by key: ints, then texts, then other keys.
+
+        Yields:
+            Each outcome; for one that cannot be made here, its key and why.
+        """
+        for row in self._rows(f"SELECT {COLUMNS} FROM outcome ORDER BY key"):
+            try:
+                yield recorded(row, self.path)
+            except JournalCorrupt:
+                raise
+            except JournalError as error:
+                yield decode(row[0]), error
+
+    def summary(self, slowest: int = 5) -> Summary:
+        """Return what it holds, with so many of the slowest items."""
+        about = dict(self._rows("SELECT name, value FROM about"))
+        counts = (
+            "SELECT count(*), count(failure), sum(seconds), sum(cpu_seconds), min(started), max(started) FROM outcome"
+        )
+        number, failed, seconds, cpu, first, last = next(self._rows(counts))
+        classes = "SELECT json_extract(failure, '$.class'), count(*) FROM outcome WHERE failure IS NOT NULL"
+        slow = f"SELECT key, seconds FROM outcome ORDER BY seconds DESC LIMIT {slowest:d}"
+        runs = "SELECT started, finished, facts FROM run ORDER BY id"
+        return Summary(
+            self.path,
+            about.get("function", "?"),
+            json.loads(about.get("options", "{}")),
+            number - failed,
+            failed,
+            dict(self._rows(f"{classes} GROUP BY 1 ORDER BY 2 DESC, 1")),
+            [Slow(decode(key), taken) for key, taken in self._rows(slow)],
+            seconds or 0.0,
+            cpu or 0.0,
+            first,
+            last,
+            [
+                {"started": started, "finished": finished, **json.loads(facts)}
+                for started, finished, facts in self._rows(runs)
+            ],
+        )
+
+
+def salvage(path: str, target: str) -> tuple[int, int]:
+    """Copy what can be read of a damaged journal into a new one.
+
+    Args:
+        path: the damaged file, which is not changed.
+        target: the new one.
+
+    Returns:
+        How many outcomes were saved, and how many were passed over because their checksum was wrong.
+
+    Raises:
+        JournalError: the target exists, or nothing at all can be read.
+    """
+    if os.path.exists(target):
+        raise JournalError(f"{target} exists already; give another path")
+    with closing(connect(path, read_only=True, untouched=True)) as source, closing(connect(target)) as new:
+        new.executescript(f"BEGIN; {SCHEMA} COMMIT;")
+        for table, width in (("about", 2), ("run", 4)):
+            try:
+                rows = source.execute(f"SELECT * FROM {table}").fetchall()
+            except sqlite3.Error:
+                continue
+            new.executemany(f"INSERT OR IGNORE INTO {table} VALUES ({','.join('?' * width)})", rows)
+        # Up to the damage, and from the other end down to it; where the tree is whole, both see the same.
+        wrong = max(_copy_rows(source, new, order) for order in ("ASC", "DESC"))
+        saved = int(new.execute("SELECT count(*) FROM outcome").fetchone()[0])
+    if not saved:
+        os.unlink(target)
+        raise JournalCorrupt(f"nothing of {path} can be read")
+    return saved, wrong
+
+
+def _copy_rows(source: sqlite3.Connection, new: sqlite3.Connection, order: str) -> int:
+    """Copy rows until the damage; returns how many were passed over because their checksum was wrong."""
+    bad = 0
+    new.execute("BEGIN")
+    try:
+        for row in source.execute(f"SELECT * FROM outcome ORDER BY key {order}"):
+            if checksum(row[0], row[1], row[2]) == row[-1]:
+                new.execute(INSERT, row)
+            else:
+                bad += 1
+    except (sqlite3.Error, TypeError, ValueError):
+        pass
+    new.execute("COMMIT")
+    return bad

@@ -1,0 +1,439 @@
+"""The journal: what is recorded is not executed again, whatever way it is run."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sqlite3
+import subprocess
+import sys
+import threading
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import poolwise
+from poolwise import Journal, JournalCorrupt, JournalError, JournalLocked, JournalMismatch, TaskFailed, UsageError
+from zoo.marks import add_line, lines
+from zoo.ways import Way
+
+
+def noted(folder: Path, x: Any) -> Any:
+    """Note the call, and give something to check."""
+    add_line(folder / "calls", repr(x))
+    return [x, x]
+
+
+def calls(folder: Path) -> list[str]:
+    """The calls since last asked."""
+    made = lines(folder / "calls")
+    (folder / "calls").unlink(missing_ok=True)
+    return made
+
+
+def failing(folder: Path, x: int) -> int:
+    """Fail at multiples of 5, as long as there is no file "mended"."""
+    add_line(folder / "calls", x)
+    if x % 5 == 0 and not (folder / "mended").exists():
+        raise ValueError(f"{x} is a multiple of 5")
+    return x
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> str:
+    return str(tmp_path / "run.db")
+
+
+def test_a_second_run_executes_nothing(way: Way, journal: str, tmp_path: Path) -> None:
+    """Values come again, in order, without a single call; a longer input executes what is new."""
+    fn = way.fn(functools.partial(noted, tmp_path))
+    assert list(way.map(fn, range(40), journal=journal)) == [[x, x] for x in range(40)]
+    assert len(calls(tmp_path)) == 40
+    assert list(way.map(fn, range(40), journal=journal)) == [[x, x] for x in range(40)]
+    assert calls(tmp_path) == []
+    assert list(way.map(fn, range(45), journal=journal)) == [[x, x] for x in range(45)]
+    assert sorted(calls(tmp_path)) == sorted(map(str, range(40, 45)))
+
+
+def test_outcomes_come_back_as_they_were(way: Way, journal: str, tmp_path: Path) -> None:
+    """Times, attempts and places are those of the execution; index is the place in this input."""
+    fn = way.fn(functools.partial(noted, tmp_path))
+    before = {outcome.key: outcome for outcome in way.run(fn, range(20), journal=journal)}
+    again = list(way.run(fn, reversed(range(20)), journal=journal, ordered=True, total=20))
+    assert [outcome.key for outcome in again] == list(reversed(range(20)))
+    assert [outcome.index for outcome in again] == list(range(20))
+    for outcome in again:
+        old = before[outcome.key]
+        assert (outcome.ok, outcome.value, outcome.attempts) == (True, old.value, old.attempts)
+        assert outcome.started == pytest.approx(old.started, abs=1e-3)
+        assert outcome.seconds == pytest.approx(old.seconds)
+        assert (outcome.worker, outcome.lane, outcome.clocked) == (old.worker, old.lane, old.clocked)
+
+
+@pytest.mark.parametrize("durable", [False, True])
+def test_durable_or_not(way: Way, journal: str, tmp_path: Path, durable: bool) -> None:
+    """With durable=True what has been yielded is committed already."""
+    fn = way.fn(functools.partial(noted, tmp_path))
+    seen = 0
+    with way.run(fn, range(60), journal=Journal(journal, durable=durable)) as outcomes:
+        for outcome in outcomes:
+            seen += 1
+            if durable:
+                with closing(sqlite3.connect(journal)) as connection:
+                    found = connection.execute("SELECT count(*) FROM outcome WHERE key = ?", (outcome.key,))
+                    assert found.fetchone()[0] == 1
+    assert seen == 60
+
+
+def test_failures_stay_until_they_are_to_be_retried(way: Way, journal: str, tmp_path: Path) -> None:
+    """A failed item is not executed again by itself; with retry_failed it is, and the new outcome counts from then."""
+    fn = way.fn(functools.partial(failing, tmp_path))
+    first = sorted(way.run(fn, range(12), journal=journal), key=lambda outcome: outcome.key)
+    assert [outcome.key for outcome in first if not outcome.ok] == [0, 5, 10]
+    calls(tmp_path)
+    again = sorted(way.run(fn, range(12), journal=journal), key=lambda outcome: outcome.key)
+    assert calls(tmp_path) == []
+    for old, new in zip(first, again, strict=True):
+        assert (old.key, old.ok, str(old.error)) == (new.key, new.ok, str(new.error))
+    assert isinstance(again[5].error, TaskFailed)
+    assert isinstance(again[5].error.__cause__, ValueError)
+    assert again[5].error.key == 5
+    with pytest.raises(ValueError, match="0 is a multiple of 5"):
+        list(way.map(fn, range(12), journal=journal))
+    (tmp_path / "mended").touch()
+    calls(tmp_path)
+    assert list(way.map(fn, range(12), journal=Journal(journal, retry_failed=True))) == list(range(12))
+    assert sorted(calls(tmp_path)) == ["0", "10", "5"]
+    assert list(way.map(fn, range(12), journal=journal)) == list(range(12))
+    assert calls(tmp_path) == []
+
+
+def test_a_repeated_key_executes_once(way: Way, journal: str, tmp_path: Path) -> None:
+    """Later positions get the same outcome, whether the first is on its way, settled, or recorded."""
+    fn = way.fn(functools.partial(noted, tmp_path))
+    items = [1, 1, 2, 1, 3, 2] * 20
+    assert list(way.map(fn, items, journal=journal)) == [[x, x] for x in items]
+    assert sorted(calls(tmp_path)) == ["1", "2", "3"]
+    outcomes = list(way.run(fn, items, journal=journal, ordered=True))
+    assert [outcome.index for outcome in outcomes] == list(range(120))
+    assert calls(tmp_path) == []
+
+
+def test_keys_differ_by_type(journal: str, tmp_path: Path) -> None:
+    """1, "1", Path("1"), True and tuples of them are keys of their own."""
+    items = [1, "1", Path("1"), True, (1,), ("1",), (1, Path("a")), -(1 << 70), "\ud800", "a\0b"]
+    fn = functools.partial(noted, tmp_path)
+    assert list(poolwise.map(fn, items, journal=journal, shape="1x1")) == [[x, x] for x in items]
+    assert len(calls(tmp_path)) == len(items)
+    assert list(poolwise.map(fn, items, journal=journal, shape="1x1")) == [[x, x] for x in items]
+    assert calls(tmp_path) == []
+
+
+def test_items_without_a_key(journal: str, tmp_path: Path) -> None:
+    """What cannot name itself needs key=, and that is said before anything is executed."""
+    fn = functools.partial(noted, tmp_path)
+    with pytest.raises(UsageError, match=r"the key \{'id': 1\} is a dict.*give key="):
+        list(poolwise.map(fn, [{"id": 1}], journal=journal))
+    assert calls(tmp_path) == []
+    items = [{"id": n, "text": "x"} for n in range(5)]
+    by_id = {"journal": journal, "key": lambda item: item["id"]}
+    assert list(poolwise.map(fn, items, **by_id)) == [[x, x] for x in items]
+    calls(tmp_path)
+    assert list(poolwise.map(fn, items, **by_id)) == [[x, x] for x in items]
+    assert calls(tmp_path) == []
+
+
+def test_a_late_item_without_a_key_loses_nothing(journal: str, tmp_path: Path) -> None:
+    """What came before it is executed, recorded and yielded."""
+    fn = functools.partial(noted, tmp_path)
+    results = poolwise.map(fn, [1, 2, 2.5, 3], journal=journal, shape="1x2")
+    assert [next(results), next(results)] == [[1, 1], [2, 2]]
+    with pytest.raises(UsageError, match=r"2\.5 is a float"):
+        next(results)
+    assert list(poolwise.map(fn, [1, 2], journal=journal)) == [[1, 1], [2, 2]]
+    assert sorted(calls(tmp_path)) == ["1", "2"]
+
+
+def test_several_iterables(journal: str) -> None:
+    """The arguments together are the key."""
+    assert list(poolwise.map(pow, [2, 3], [5, 2], journal=journal)) == [32, 9]
+    assert list(poolwise.map(pow, [3, 2], [2, 5], journal=journal)) == [9, 32]
+
+
+@dataclass(frozen=True)
+class Point:
+    x: int
+    y: int
+
+
+def make(kind: str) -> Any:
+    return {
+        "int": 7,
+        "long": 10**5000,
+        "float": 0.1,
+        "infinite": float("inf"),
+        "none": None,
+        "text": "ü\ud800\0",
+        "nested": {"a": [1, {"b": None}], "c": "d"},
+        "tuple": (1, [2]),
+        "int keys": {1: 2},
+        "point": Point(1, 2),
+        "bytes": b"\0\xff",
+    }[kind]
+
+
+VALUES = ["int", "long", "float", "infinite", "none", "text", "nested", "tuple", "int keys", "point", "bytes"]
+
+
+def test_values_come_back_with_their_types(journal: str) -> None:
+    """JSON where it says exactly the same, a pickle else."""
+    first = list(poolwise.map(make, VALUES, journal=journal, shape="1x1"))
+    again = list(poolwise.map(make, VALUES, journal=journal, shape="1x1"))
+    assert again == first
+    assert [type(value) for value in again] == [type(value) for value in first]
+
+
+def test_a_local_class_comes_back(journal: str) -> None:
+    """What pickle cannot name, cloudpickle sends."""
+
+    def fn(x: int) -> Any:
+        return lambda: x * 2
+
+    list(poolwise.map(fn, [4], journal=journal, shape="1x1"))
+    assert next(poolwise.map(fn, [4], journal=journal, shape="1x1"))() == 8
+
+
+def test_a_value_that_cannot_be_recorded_fails_alone(journal: str, tmp_path: Path) -> None:
+    """The item says why; the others are recorded, and so is its failure."""
+
+    def fn(x: int) -> Any:
+        add_line(tmp_path / "calls", x)
+        return threading.Lock() if x == 2 else x
+
+    outcomes = list(poolwise.run(fn, range(4), journal=journal, shape="1x1", ordered=True))
+    assert [outcome.ok for outcome in outcomes] == [True, True, False, True]
+    assert "cannot be recorded" in str(outcomes[2].error)
+    assert outcomes[2].value is None
+    calls(tmp_path)
+    again = list(poolwise.run(fn, range(4), journal=journal, shape="1x1", ordered=True))
+    assert [outcome.ok for outcome in again] == [True, True, False, True]
+    assert calls(tmp_path) == []
+
+
+def test_a_value_that_is_too_large_fails_alone(journal: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clear sentence, with the sizes and the remedy."""
+    monkeypatch.setattr("poolwise._runtime.journal.MOST_VALUE_BYTES", 1_000_000)
+    outcomes = list(poolwise.run(lambda x: "x" * x, [10, 2_000_000], journal=journal, shape="1x1", ordered=True))
+    assert [outcome.ok for outcome in outcomes] == [True, False]
+    assert "2 MB long" in str(outcomes[1].error)
+    assert "return a path" in str(outcomes[1].error)
+
+
+# -- whose it is -------------------------------------------------------------------------------------------------------
+
+
+def one(x: int) -> int:
+    return x + 1
+
+
+def other(x: int) -> int:
+    return x + 2
+
+
+def test_another_function_is_a_mismatch(journal: str) -> None:
+    """The difference is named; force goes on with the journal all the same, and changes nothing that is recorded."""
+    list(poolwise.map(one, range(3), journal=journal))
+    with pytest.raises(JournalMismatch, match=r":one, not to .*:other"):
+        poolwise.map(other, range(3), journal=journal)
+    assert list(poolwise.map(other, range(4), journal=Journal(journal, force=True))) == [1, 2, 3, 5]
+    assert list(poolwise.map(other, range(4), journal=journal)) == [1, 2, 3, 5]
+
+
+def test_lambdas_are_told_by_their_code(journal: str) -> None:
+    """The same code is the same function, wherever it stands; other code is another."""
+    list(poolwise.map(lambda x: x + 1, range(3), journal=journal))
+    assert list(poolwise.map(lambda x: x + 1, range(3), journal=journal)) == [1, 2, 3]
+    with pytest.raises(JournalMismatch, match="its code differs"):
+        poolwise.map(lambda x: x + 2, range(3), journal=journal)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "word"),
+    [
+        (functools.partial(pow, 2), functools.partial(pow, 3), r"argument 1=2, not 3"),
+        (functools.partial(int, base=8), functools.partial(int, base=16), r"base=8, not 16"),
+    ],
+)
+def test_arguments_of_partials_count(journal: str, first: Any, second: Any, word: str) -> None:
+    """They change the values, so another one is a mismatch."""
+    items = ["7"] if "base" in word else [7]
+    list(poolwise.map(first, items, journal=journal))
+    with pytest.raises(JournalMismatch, match=word):
+        poolwise.map(second, items, journal=journal)
+
+
+def test_options_that_do_not_change_values_never_matter(journal: str) -> None:
+    """Shape, limits, retry and timeout are free."""
+    list(poolwise.map(one, range(5), journal=journal, shape="1x1"))
+    again: dict[str, Any] = {"shape": "2x1", "retry": 3, "timeout": 5.0, "limits": poolwise.Limits(in_flight=9)}
+    assert list(poolwise.map(one, range(5), journal=journal, **again)) == [1, 2, 3, 4, 5]
+
+
+SCRIPT = """
+import sys, warnings
+import poolwise
+warnings.simplefilter("error")
+def fn(x):
+    return x {operator} 1
+print(list(poolwise.map(fn, range(3), journal=sys.argv[1], shape="1x1")))
+"""
+
+
+def test_changed_source_warns(journal: str, tmp_path: Path) -> None:
+    """The values of before stay, and one warning says that the source is another now."""
+    script = tmp_path / "script.py"
+    for operator, code, word in (
+        ("+", 0, ""),
+        ("+", 0, ""),
+        ("-", 1, "the source of __main__(script.py):fn has changed"),
+    ):
+        script.write_text(SCRIPT.format(operator=operator))
+        ended = subprocess.run([sys.executable, str(script), journal], capture_output=True, text=True, check=False)
+        assert (ended.returncode, word in ended.stderr) == (code, True), ended.stderr
+
+
+# -- the file ----------------------------------------------------------------------------------------------------------
+
+
+def test_locked_by_another_run(journal: str) -> None:
+    """Two runs never write one journal; when the first is over, the second may."""
+    results = poolwise.map(one, range(5), journal=journal)
+    with pytest.raises(JournalLocked, match="this process"):
+        poolwise.map(one, range(5), journal=journal)
+    assert list(results) == [1, 2, 3, 4, 5]
+    assert list(poolwise.map(one, range(5), journal=journal)) == [1, 2, 3, 4, 5]
+    assert sorted(os.listdir(os.path.dirname(journal))) == ["run.db"]
+
+
+HOLDER = """
+import sys, poolwise
+def fn(x):
+    return x
+with poolwise.map(fn, iter(sys.stdin.readline, ""), journal=sys.argv[1], shape="1x1") as results:
+    for value in results:
+        print(value.strip(), flush=True)
+"""
+
+
+def test_locked_by_another_process(journal: str) -> None:
+    """It names the process, reading goes on meanwhile, and a holder that is killed holds nothing."""
+    from poolwise._runtime.journal_reader import Reader
+
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER, journal], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdin is not None
+        assert holder.stdout is not None
+        holder.stdin.write("a\n")
+        holder.stdin.flush()
+        assert holder.stdout.readline() == "a\n"
+        with pytest.raises(JournalLocked, match=f"process {holder.pid}"):
+            poolwise.map(one, range(5), journal=Journal(journal, force=True))
+        with Reader(journal) as reader:
+            assert reader.summary().function.endswith(":fn")
+        holder.kill()
+    assert list(poolwise.map(one, range(3), journal=Journal(journal, force=True))) == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("content", "error", "word"),
+    [
+        (b"these are notes\n" * 9, JournalMismatch, "no journal"),
+        (b"SQLite format 3\0" + b"\xff" * 4000, JournalCorrupt, "is damaged"),
+        (b"", None, ""),
+    ],
+)
+def test_other_files(journal: str, content: bytes, error: type[Exception] | None, word: str) -> None:
+    """What is no journal is left as it is; an empty file becomes one."""
+    Path(journal).write_bytes(content)
+    if error is None:
+        assert list(poolwise.map(one, range(3), journal=journal)) == [1, 2, 3]
+        return
+    with pytest.raises(error, match=word):
+        poolwise.map(one, range(3), journal=journal)
+    assert Path(journal).read_bytes() == content
+    assert os.listdir(os.path.dirname(journal)) == ["run.db"]
+
+
+def test_another_programs_database(journal: str) -> None:
+    """It is not written into."""
+    with closing(sqlite3.connect(journal)) as connection:
+        connection.execute("CREATE TABLE theirs (x)")
+        connection.commit()
+    with pytest.raises(JournalMismatch, match="no journal of poolwise"):
+        poolwise.map(one, range(3), journal=journal)
+
+
+@pytest.mark.parametrize("path", ["", 5, b""])
+def test_what_is_no_path(path: Any) -> None:
+    """One sentence, before work starts."""
+    with pytest.raises(UsageError, match="journal is"):
+        poolwise.map(one, range(3), journal=path)
+
+
+def test_places_where_nothing_can_be_written(tmp_path: Path) -> None:
+    """A folder, and a folder that is not there."""
+    with pytest.raises(JournalError, match="is a folder"):
+        poolwise.map(one, range(3), journal=tmp_path)
+    with pytest.raises(JournalError, match="cannot be written"):
+        poolwise.map(one, range(3), journal=tmp_path / "nowhere" / "run.db")
+
+
+def test_network_file_systems_get_no_write_ahead_log(journal: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says so, and works."""
+    monkeypatch.setattr("poolwise._runtime.host.network_file_system", lambda _: "nfs4")
+    with pytest.warns(RuntimeWarning, match=r"network file system \(nfs4\)"):
+        results = poolwise.map(one, range(50), journal=journal)
+    assert list(results) == list(range(1, 51))
+    with closing(sqlite3.connect(journal)) as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone()[0] == "delete"
+
+
+def test_what_was_settled_is_recorded_however_it_ends(way: Way, journal: str, tmp_path: Path) -> None:
+    """A consumer that leaves, raises or cancels loses nothing that was handed to it."""
+    fn = way.fn(functools.partial(noted, tmp_path))
+    got = []
+    with pytest.raises(RuntimeError, match="enough"), way.run(fn, range(500), journal=journal) as outcomes:
+        for outcome in outcomes:
+            got.append(outcome.key)
+            if len(got) == 50:
+                raise RuntimeError("enough")
+    executed = calls(tmp_path)
+    assert list(way.map(fn, got, journal=journal)) == [[key, key] for key in got]
+    assert calls(tmp_path) == []
+    assert len(executed) == len(set(executed))
+
+
+def test_endless_and_generator_inputs(journal: str) -> None:
+    """Known items are passed over lazily."""
+    assert list(poolwise.map(one, (n for n in range(1000)), journal=journal)) == list(range(1, 1001))
+    seen = []
+    with poolwise.map(one, iter(int, 1), journal=journal) as results:  # 0 for ever
+        for value in results:
+            seen.append(value)
+            if len(seen) == 5000:
+                break
+    assert seen == [1] * 5000
+
+
+def test_report_tells_what_was_known(journal: str) -> None:
+    """Items that needed no execution are counted, and said."""
+    list(poolwise.map(one, range(10), journal=journal))
+    run = poolwise.run(one, range(12), journal=journal)
+    assert len(list(run)) == 12
+    report = run.report()
+    assert (report.done, report.recorded) == (12, 10)
+    assert "10 of them were not executed" in str(report)

@@ -1,0 +1,157 @@
+"""`poolwise run --journal`, `poolwise images --journal` and `poolwise show`, end to end."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Lines = Callable[[Sequence[object]], str]
+
+
+def records(out: bytes) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in out.splitlines()]
+
+
+@pytest.fixture
+def journal(poolwise: Any, lines: Lines, tmp_path: Path) -> str:
+    """A journal of ten items, five of which failed."""
+    path = str(tmp_path / "run.db")
+    ended = poolwise("run", "functions:fail_odd", lines(range(10)), "--jsonl", "--journal", path)
+    assert ended.code == 3
+    return path
+
+
+def test_a_second_run_says_the_same(poolwise: Any, lines: Lines, journal: str) -> None:
+    """Nothing is executed again, and the outcomes are the same; --retry-failed executes what failed."""
+    ended = poolwise("run", "functions:fail_odd", lines(range(10)), "--jsonl", "--journal", journal, "--ordered")
+    assert ended.code == 3
+    first = records(ended.out)
+    assert [record["key"] for record in first] == list(range(10))
+    assert [record["ok"] for record in first] == [x % 2 == 0 for x in range(10)]
+    again = poolwise(
+        "run", "functions:fail_odd", lines(range(10)), "--jsonl", "--journal", journal, "--ordered", "--retry-failed"
+    )
+    started = [record["started"] for record in records(again.out)]
+    assert [now > then["started"] for now, then in zip(started, first, strict=True)] == [x % 2 == 1 for x in range(10)]
+
+
+def test_show_for_a_person(poolwise: Any, journal: str) -> None:
+    """Counts, failures by class, slowest items, and the runs."""
+    ended = poolwise("show", journal)
+    assert (ended.code, ended.err) == (0, "")
+    text = ended.out.decode()
+    assert text.startswith("functions:fail_odd: 5 done, 5 failed\n")
+    assert "5  ValueError" in text
+    assert "Slowest" in text
+    assert "10 executed in" in text
+
+
+def test_show_for_a_machine(poolwise: Any, journal: str) -> None:
+    """--json is one object."""
+    said = json.loads(poolwise("show", journal, "--json").out)
+    assert (said["done"], said["failed"], said["failures"]) == (5, 5, {"ValueError": 5})
+    assert said["function"] == "functions:fail_odd"
+    assert len(said["slowest"]) == 5
+    assert said["runs"][0]["plan"]["shape"]
+
+
+def test_values_as_json_lines_and_csv(poolwise: Any, journal: str, tmp_path: Path) -> None:
+    """--values exports every outcome; both forms say the same."""
+    ended = poolwise("show", journal, "--values")
+    assert ended.code == 0
+    found = records(ended.out)
+    assert [(record["key"], record["ok"]) for record in found] == [(x, x % 2 == 0) for x in range(10)]
+    assert found[1]["error"]["type"] == "ValueError"
+    table = tmp_path / "values.csv"
+    assert poolwise("show", journal, "--values", "--csv", "-o", str(table)).code == 0
+    rows = list(csv.DictReader(io.StringIO(table.read_text())))
+    assert [row["key"] for row in rows] == [str(x) for x in range(10)]
+    assert rows[1]["error_type"] == "ValueError"
+    assert [json.loads(row["ok"]) for row in rows] == [record["ok"] for record in found]
+
+
+def test_objects_need_a_key(poolwise: Any, tmp_path: Path) -> None:
+    """Objects of --jsonl are named by a field; without one the message says what is missing."""
+    items = tmp_path / "items"
+    items.write_text('{"id": 1, "x": 5}\n{"id": 2, "x": 6}\n')
+    path = str(tmp_path / "run.db")
+    ended = poolwise("run", "functions:same", str(items), "--jsonl", "--journal", path)
+    assert ended.code == 2
+    assert "cannot name an item" in ended.err
+    ended = poolwise("run", "functions:same", str(items), "--jsonl", "--journal", path, "--key", "id")
+    assert ended.code == 0
+    assert [record["key"] for record in records(poolwise("show", path, "--values").out)] == [1, 2]
+    ended = poolwise("run", "functions:same", str(items), "--jsonl", "--journal", path, "--key", "name")
+    assert ended.code == 2
+    assert "no field 'name'" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["run", "functions:same", "-", "--retry-failed"], "--journal FILE"),
+        (["run", "functions:same", "-", "--key", "id"], "--journal and --jsonl"),
+        (["show", "nowhere.db"], "there is no journal"),
+        (["show", "functions.py"], "no journal"),
+        (["show", ".", "--json"], "is a folder"),
+        (["show", "nowhere.db", "--csv"], "--values"),
+    ],
+)
+def test_mistakes(poolwise: Any, arguments: list[str], word: str) -> None:
+    """One sentence each."""
+    ended = poolwise(*arguments, stdin=b"")
+    assert ended.code != 0
+    assert word in ended.err
+    assert "Traceback" not in ended.err
+
+
+def test_another_function(poolwise: Any, lines: Lines, journal: str) -> None:
+    """A mismatch names both, and --force goes on."""
+    ended = poolwise("run", "functions:same", lines(range(3)), "--jsonl", "--journal", journal)
+    assert ended.code == 1
+    assert "belongs to functions:fail_odd, not to functions:same" in ended.err
+    assert poolwise("run", "functions:same", lines([0]), "--jsonl", "--journal", journal, "--force").code == 0
+
+
+def test_a_damaged_journal(poolwise: Any, journal: str, tmp_path: Path) -> None:
+    """It says how to save what can be read, and that works."""
+    content = bytearray(Path(journal).read_bytes())
+    content[-4096:] = bytes(4096)
+    Path(journal).write_bytes(content)
+    ended = poolwise("show", journal)
+    if ended.code == 0:  # The last page held nothing.
+        pytest.skip("the damage hit a page that is not in use")
+    assert "is damaged" in ended.err
+    assert "--save" in ended.err
+    saved = str(tmp_path / "saved.db")
+    ended = poolwise("show", journal, "--save", saved)
+    assert ended.code in (0, 1)
+    if ended.code == 0:
+        assert poolwise("show", saved).code == 0
+
+
+def test_images_go_on(poolwise: Any, tmp_path: Path) -> None:
+    """The images job records each file; other operations are another journal."""
+    image = pytest.importorskip("PIL.Image")
+    source, path = tmp_path / "in", str(tmp_path / "run.db")
+    source.mkdir()
+    for number in range(4):
+        image.new("RGB", (64, 48), (number, 0, 0)).save(source / f"{number}.png")
+    (source / "bad.png").write_bytes(b"no image")
+    command = ["images", str(source), str(tmp_path / "out"), "--fit", "20", "--journal", path]
+    assert poolwise(*command).code == 3
+    shutil.rmtree(tmp_path / "out")
+    assert poolwise(*command).code == 3
+    assert not (tmp_path / "out").exists()  # What is recorded is not done again.
+    said = json.loads(poolwise("show", path, "--json").out)
+    assert (said["done"], said["failed"]) == (4, 1)
+    ended = poolwise("images", str(source), str(tmp_path / "out"), "--fit", "30", "--journal", path)
+    assert ended.code == 1
+    assert "operations=" in ended.err

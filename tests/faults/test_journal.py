@@ -1,0 +1,198 @@
+"""A journal survives: SIGKILL at any moment, a full disk, a damaged file. Nothing is lost, nothing is made up."""
+
+from __future__ import annotations
+
+import collections
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import poolwise
+from poolwise import JournalError
+from poolwise._runtime.journal_reader import Reader, salvage
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals and resource limits of POSIX")
+
+SCRIPT = """
+import functools, os, sys, time
+import poolwise
+
+def fn(seconds, folder, x):
+    line = f"{x} {time.time():.6f}\\n".encode()
+    descriptor = os.open(os.path.join(folder, "calls"), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.write(descriptor, line)
+    os.close(descriptor)
+    if seconds:
+        time.sleep(seconds)
+    return [x, x * x]
+
+folder, shape, count, seconds, durable = sys.argv[1:]
+journal = poolwise.Journal(os.path.join(folder, "run.db"), durable=durable == "1")
+work = functools.partial(fn, float(seconds), folder)
+with poolwise.run(work, range(int(count)), shape=shape, journal=journal) as outcomes:
+    for outcome in outcomes:
+        os.write(1, f"{outcome.key}\\n".encode())
+"""
+
+WAYS = [
+    ("1x1", 3000, 0.0, False),
+    ("1x16", 2000, 0.004, False),
+    ("2x1", 3000, 0.0, False),
+    ("2x4", 1500, 0.002, False),
+    ("auto", 2500, 0.001, False),
+    ("2x1", 400, 0.001, True),
+]
+
+
+def started(folder: Path, way: tuple[str, int, float, bool]) -> subprocess.Popen[bytes]:
+    shape, count, seconds, durable = way
+    command = [sys.executable, "-c", SCRIPT, str(folder), shape, str(count), str(seconds), str(int(durable))]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+
+
+def calls(folder: Path) -> list[tuple[int, float]]:
+    """The calls so far: item and Unix time. A line that was cut by the kill does not count."""
+    try:
+        text = (folder / "calls").read_text()
+    except FileNotFoundError:
+        return []
+    made = []
+    for line in text.splitlines():
+        item, _, at = line.partition(" ")
+        made.append((int(item), float(at)))
+    return made
+
+
+@pytest.mark.parametrize("number", range(200 if os.environ.get("POOLWISE_SOAK") else 20))
+def test_killed_at_any_moment(number: int, tmp_path: Path) -> None:
+    """Every key is in the results exactly once with its value, and only what was executed last is executed again."""
+    way = WAYS[number % len(WAYS)]
+    count = way[1]
+    draw = random.Random(number)
+    for _ in range(3):
+        before = len(calls(tmp_path))
+        with started(tmp_path, way) as process:
+            wanted = before + draw.randrange(1, count // 3)
+            while len(calls(tmp_path)) < wanted and process.poll() is None:
+                time.sleep(0.002)
+            os.kill(process.pid, signal.SIGKILL)
+            killed = time.time()
+            process.wait()
+        recent = sum(at > killed - 0.5 for _, at in calls(tmp_path))
+        _check_again(tmp_path, way, before, max(1000, recent))
+    with started(tmp_path, way) as process:
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (0, b"")
+    assert sorted(map(int, out.split())) == list(range(count))
+    with Reader(str(tmp_path / "run.db")) as reader:
+        recorded = {outcome.key: outcome.value for outcome in reader.outcomes()}  # type: ignore[union-attr]
+    assert recorded == {x: [x, x * x] for x in range(count)}
+    most = collections.Counter(item for item, _ in calls(tmp_path)).most_common(1)[0][1]
+    assert most <= 4  # Runs.
+    assert sorted(os.listdir(tmp_path)) in (["calls", "run.db"], ["calls", "run.db", "run.db.lock"])
+
+
+def _check_again(folder: Path, way: tuple[str, int, float, bool], before: int, allowed: int) -> None:
+    """What was executed in the killed run and is not in the journal is executed again: no more than is allowed."""
+    path = folder / "run.db"
+    if not path.exists():
+        return
+    try:
+        with Reader(str(path)) as reader:
+            known = {outcome.key for outcome in reader.outcomes()}  # type: ignore[union-attr]
+    except JournalError as error:
+        assert "no journal" in str(error)  # It was killed before the first commit.  # noqa: PT017
+        known = set()
+    executed = {item for item, _ in calls(folder)[before:]}
+    assert len(executed - known) <= allowed
+
+
+FULL = """
+import resource, sys, poolwise
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), int(sys.argv[2])))
+def fn(x):
+    return "x" * 2000
+try:
+    for value in poolwise.map(fn, range(5000), shape=sys.argv[3], journal=sys.argv[1]):
+        pass
+except poolwise.JournalError as error:
+    print(error)
+    sys.exit(7)
+"""
+
+
+@pytest.mark.parametrize("shape", ["1x1", "1x4", "2x1"])
+@pytest.mark.parametrize("size", [40_000, 1_000_000])
+def test_the_disk_fills_up(shape: str, size: int, tmp_path: Path) -> None:
+    """The run stops with one sentence; what is recorded stays, and the next run goes on from there."""
+    path = tmp_path / "run.db"
+    command = [sys.executable, "-c", FULL, str(path), str(size), shape]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert ended.returncode == 7, ended.stderr
+    assert "the disk is full" in ended.stdout
+    assert ended.stdout.count("\n") == 1
+    with Reader(str(path)) as reader:
+        saved = reader.summary().done
+    assert saved < 5000
+    command[4] = str(1 << 30)
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    with Reader(str(path)) as reader:
+        assert reader.summary().done == 5000
+
+
+def text_of(x: int) -> str:
+    return f"value {x} " * 20
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A journal of 300 outcomes."""
+    path = tmp_path_factory.mktemp("whole") / "run.db"
+    list(poolwise.map(text_of, range(300), journal=path, shape="1x1"))
+    return path
+
+
+damages = st.one_of(
+    st.tuples(st.just("cut"), st.integers(0, 1 << 20), st.just(b"")),
+    st.tuples(st.just("overwrite"), st.integers(0, 1 << 20), st.binary(min_size=1, max_size=600)),
+    st.tuples(st.just("zero"), st.integers(0, 1 << 20), st.integers(1, 5000).map(bytes)),
+)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(damage=damages)
+def test_a_damaged_journal_gives_an_error_or_the_truth(
+    damage: tuple[str, int, bytes], whole: Path, tmp_path: Path
+) -> None:
+    """Never a wrong value, never another exception; what can be read is saved, and what is saved is true."""
+    kind, place, data = damage
+    intact = whole.read_bytes()
+    place %= len(intact)
+    broken = intact[:place] if kind == "cut" else intact[:place] + data + intact[place + len(data) :]
+    path, saved = tmp_path / "run.db", tmp_path / "saved.db"
+    for leftover in tmp_path.iterdir():
+        leftover.unlink()
+    path.write_bytes(broken[: len(intact)])
+    expected = [text_of(x) for x in range(300)]
+    try:
+        assert list(poolwise.map(text_of, range(300), journal=path, shape="1x1")) == expected
+    except JournalError:
+        pass
+    try:
+        count, _ = salvage(str(path), str(saved))
+    except JournalError:
+        assert not saved.exists()
+        return
+    with Reader(str(saved)) as reader:
+        outcomes = list(reader.outcomes())
+    assert len(outcomes) == count
+    assert all(outcome.value == text_of(outcome.key) for outcome in outcomes)  # type: ignore[union-attr]
