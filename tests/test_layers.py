@@ -1,7 +1,7 @@
 """The house rules of the source tree: imports only point down, and nothing below the command line speaks or exits.
 
-    _core <- {_policy | _runtime, never each other} <- backends <- _helm <- _engine <- _drivers <- _prepare <- _api
-          <- {jobs, bench, report, testing} <- {tour, cli}
+    _core <- {_policy | _runtime, never each other} <- backends <- {_helm, _recorder} <- _engine <- _drivers
+          <- _prepare <- _api <- {jobs, bench, report, testing} <- {tour, cli}
 
 Everything is read from the syntax tree: imports inside functions, under `if TYPE_CHECKING` and by
 `importlib.import_module("poolwise...")` count like all others.
