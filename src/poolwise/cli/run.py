@@ -98,7 +98,7 @@ def _stream(
     except poolwise.PoolwiseError as error:
         return explain(error)
     to_stdout = command.output in _STDOUT
-    file = open_stdout() if to_stdout else _open_file(command.output)
+    file = open_stdout() if to_stdout else open_file(command.output)
     # A bar and outcomes on one terminal: each line takes the place of the bar, which is drawn again below it.
     mixed = command.progress and expect_bar() and file.isatty()
     name, prefix = "stdout" if to_stdout else command.output, CLEAR_LINE.encode() if mixed else b""
@@ -110,7 +110,12 @@ def _stream(
     return code
 
 
-def _open_file(path: str) -> BinaryIO:
+def open_file(path: str) -> BinaryIO:
+    """Open a file for outcomes.
+
+    Raises:
+        CommandError: it cannot be written.
+    """
     try:
         return open(path, "wb")
     except OSError as error:

@@ -8,11 +8,12 @@ import json
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 from poolwise.cli.records import outcome_fields, plain_key, recorded_line
+from poolwise.cli.run import open_file
 from poolwise.cli.streams import LineWriter, OutputClosed, OutputFailed, claim_stdout
-from poolwise.cli.terminal import DONE, FAILED, CommandError, say, say_error
+from poolwise.cli.terminal import DONE, FAILED, say, say_error
 
 if TYPE_CHECKING:
     from poolwise._runtime.journal_reader import Reader, Summary
@@ -121,7 +122,7 @@ def _run(run: dict[str, Any]) -> str:
 def _export(reader: Reader, command: ShowCommand) -> int:
     line = _csv_line if command.values == "csv" else recorded_line
     open_stdout = claim_stdout()
-    file = open_stdout() if command.output == "-" else _open(command.output)
+    file = open_stdout() if command.output == "-" else open_file(command.output)
     unreadable = 0
     try:
         with LineWriter(file, command.output, b"") as writer:
@@ -139,13 +140,6 @@ def _export(reader: Reader, command: ShowCommand) -> int:
         say_error(str(error))
         return FAILED
     return FAILED if unreadable else DONE
-
-
-def _open(path: str) -> BinaryIO:
-    try:
-        return open(path, "wb")
-    except OSError as error:
-        raise CommandError(f"cannot write {path!r}: {error.strerror}") from error
 
 
 def _csv_line(outcome: Any) -> bytes:
