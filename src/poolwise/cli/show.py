@@ -95,9 +95,9 @@ def _lines(summary: Summary) -> list[str]:
     if summary.slowest:
         lines += ["", "Slowest", *(f"  {slow.seconds:>9.3g} s  {_short(slow.key)}" for slow in summary.slowest)]
     lines += ["", "Runs", *(f"  {_run(run)}" for run in summary.runs)]
-    last = next((run for run in reversed(summary.runs) if run.get("explanation")), None)
+    last = next((run for run in reversed(summary.runs) if _executed(run) > 0), None)
     if last is not None:
-        lines += ["", "Plan of the last", f"  {str(last['explanation']).partition(chr(10))[0]}"]
+        lines += ["", "Plan", f"  {str(last['explanation']).partition(chr(10))[0]}"]
     return lines
 
 
@@ -106,11 +106,16 @@ def _short(key: Any) -> str:
     return text if len(text) <= 90 else f"{text[:60]}...{text[-25:]}"
 
 
+def _executed(run: dict[str, Any]) -> int:
+    """Return how many items a run executed, as far as it came to tell."""
+    return int(run.get("done", 0) + run.get("failed", 0) - run.get("recorded", 0))
+
+
 def _run(run: dict[str, Any]) -> str:
     began = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(run["started"]))
     if "done" not in run:
         return f"{began}  did not end by itself, or goes on"
-    executed = run["done"] + run["failed"] - run["recorded"]
+    executed = _executed(run)
     known = f", {run['recorded']:,} were known" if run["recorded"] else ""
     ended = "" if run["finished"] else "; stopped"
     return f"{began}  {executed:,} executed in {run['seconds']:.2f} s on {run['plan']['shape']}{known}{ended}"
