@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import warnings
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -437,3 +438,35 @@ def test_report_tells_what_was_known(journal: str) -> None:
     report = run.report()
     assert (report.done, report.recorded) == (12, 10)
     assert "10 of them were not executed" in str(report)
+
+
+@pytest.mark.parametrize("durable", [False, True])
+def test_a_writer_that_fails_ends_the_run(journal: str, durable: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever kills the writer's thread is heard, by whoever waits for it and at the end: nothing hangs."""
+
+    def fail(*_: object) -> bool:
+        raise MemoryError("no more")
+
+    monkeypatch.setattr("poolwise._runtime.journal.Writer._write", fail)
+    for shape in ("1x1", "1x2"):
+        with pytest.raises(JournalError, match="MemoryError: no more"):
+            list(poolwise.map(one, range(50), journal=Journal(journal, durable=durable), shape=shape))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_forked_child_takes_no_lock_away(journal: str) -> None:
+    """It inherits the results, and may end them as it likes: the journal stays its parent's."""
+    results = poolwise.map(one, range(5), journal=journal)
+    with warnings.catch_warnings():
+        warnings.simplefilter(
+            "ignore", DeprecationWarning
+        )  # The writer is a thread, and the child does next to nothing.
+        child = os.fork()
+    if child == 0:
+        try:
+            results._stream._recorder.store._lock.release()  # type: ignore[union-attr]
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    assert os.path.exists(f"{journal}.lock")
+    assert list(results) == [1, 2, 3, 4, 5]

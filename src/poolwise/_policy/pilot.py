@@ -84,7 +84,6 @@ class Pilot:
     Args:
         plan: with the shape to start with.
         ground: what the machine and the user allow.
-        hint: "io", "cpu" or None.
         coroutine: lanes are asyncio tasks.
         isolate: every worker is a child process.
         eager: lanes may grow from the start (the function waits, by what the user says or by what it is).

@@ -112,6 +112,7 @@ def _demands(demands: Demands) -> dict[str, Any]:
         "response_seconds": _estimate(demands.response),
         "cpu_seconds": _estimate(demands.cpu),
         "held_seconds": None if demands.held is None else _estimate(demands.held),
+        "loop_seconds": demands.loop,
         "wait_seconds": demands.wait,
         "wire_seconds": demands.wire,
         "bytes": demands.bytes,

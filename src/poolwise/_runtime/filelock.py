@@ -43,6 +43,7 @@ class FileLock:
 
     def __init__(self, path: str) -> None:
         self.path = os.path.abspath(path)
+        self._pid = os.getpid()
         with _guard:
             if self.path in _held:
                 raise Held("this process")
@@ -72,7 +73,7 @@ class FileLock:
     def release(self) -> None:
         """Let go. Idempotent."""
         descriptor, self._descriptor = self._descriptor, -1
-        if descriptor < 0:
+        if descriptor < 0 or os.getpid() != self._pid:  # A forked child holds nothing, and must not take it away.
             return
         try:
             if fcntl is None:  # Windows does not remove what is open.

@@ -516,9 +516,16 @@ class Writer(threading.Thread):
                 connection.execute(f"PRAGMA synchronous={'FULL' if self._durable else 'NORMAL'}")
                 while self._write(connection):
                     pass
-        except JournalError as error:
+        except BaseException as error:  # Whoever waits for this thread must hear of it, whatever it is.
+            failure = (
+                error
+                if isinstance(error, JournalError)
+                else JournalError(
+                    f"the journal {self._path} failed ({type(error).__name__}: {error}); what is recorded stays"
+                )
+            )
             with self._changed:
-                self._error = error
+                self._error = failure
                 self._changed.notify_all()
 
     def _write(self, connection: sqlite3.Connection) -> bool:

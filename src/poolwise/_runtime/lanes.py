@@ -4,6 +4,7 @@
                             │  slot: batch, position, phase, started   (read by the engine, and by the parent
                             │                                           of a process that died)
                          ticker: after 25 ms what is finished is sent, after 100 ms what is not started is given back
+                                   (later where there are many lanes)
 
 A lane takes the items of its batch from a deque with `popleft`; the ticker takes back from the other end with `pop`.
 Both are atomic, so an item is either started or given back, and no lock is taken for an item.
