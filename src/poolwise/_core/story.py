@@ -1,4 +1,4 @@
-"""The story of a run: all that a report tells, as values that JSON can hold. It is told by a live run and by a journal."""
+"""The story of a run: all that a report tells, as values that JSON can hold; of a live run, or out of a journal."""
 
 from __future__ import annotations
 
