@@ -94,6 +94,15 @@ def test_roofs_are_lines_to_the_edge_with_labels_apart() -> None:
     assert len(picture.table.rows) == 8
 
 
+def test_a_roof_far_above_is_named_and_not_drawn() -> None:
+    story = waiting()
+    picture = made.roofline(replace(story, curves=(*story.curves, Curve("wire", "", ((1.0, 5e6), (32.0, 5e6))))))
+    assert [line.label for line in picture.lines] == ["outside", "lanes", "gil", "cores"]
+    assert "wire (5,000,000 items a second)" in picture.notes[-1]
+    assert "wire" in {row[1] for row in picture.table.rows}
+    assert picture.y == made.roofline(story).y
+
+
 def test_labels_of_points_never_overlap() -> None:
     """Where there is no room for a label there is none, and the shape that the run ended with has one."""
     seen = tuple(Observed(f"1x{lanes}", lanes, 100.0 + lanes / 100) for lanes in range(1, 120))

@@ -219,12 +219,15 @@ class Reader:
             for name, count, failure, key in rows
         ]
 
-    def executions(self, run: int | None = None) -> Iterator[Execution]:
-        """Iterate over the executions of one run, or of all of them, in no order."""
+    def executions(self, run: int) -> Iterator[Execution]:
+        """Iterate over the executions of one run, in no order."""
         columns = "started, sum(seconds), count(*), count(failure), worker, lane"
-        only = "" if run is None else f"WHERE run = {run:d}"
-        for row in self._rows(f"SELECT {columns} FROM outcome {only} GROUP BY worker, lane, started, run"):
+        for row in self._rows(f"SELECT {columns} FROM outcome WHERE run = {run:d} GROUP BY worker, lane, started"):
             yield Execution(*row)
+
+    def seconds(self) -> Iterator[float]:
+        """Iterate over the wall seconds of the last execution of each item."""
+        return (seconds for (seconds,) in self._rows("SELECT seconds FROM outcome"))
 
     def past(self) -> list[Past]:
         """Return the runs, in order."""

@@ -134,7 +134,7 @@ def _figures(story: Story) -> Iterable[tuple[str, str]]:
     yield "wall time", duration(story.seconds) if timed else NOT_KNOWN
     yield "items a second", number(executed(story) / story.seconds) if timed else NOT_KNOWN
     yield "lanes busy on average", number(story.busy_seconds / story.seconds) if timed else NOT_KNOWN
-    yield "cores used", number(story.cpu_seconds / story.seconds) if timed else NOT_KNOWN
+    yield "cores used", number(story.cpu_seconds / story.seconds) if timed and story.cpu_seconds > 0 else NOT_KNOWN
     if story.retried:
         yield "retried", _count(story.retried)
     if story.workers_lost:

@@ -146,6 +146,9 @@ def pictures(story: Story) -> list[Picture]:
 
 # -- the roofline ------------------------------------------------------------------------------------------------------
 
+_Roof = tuple[Curve, list[tuple[float, float]]]
+_FAR = 30.0  # Times the highest that is possible, or was seen: a roof above that is not drawn.
+
 
 def roofline(story: Story) -> Picture:
     """Return throughput against lanes: the roofs, and what was seen below them."""
@@ -156,14 +159,15 @@ def roofline(story: Story) -> Picture:
     if not curves and len(seen) < 2:
         did = "".join(f" Shape {clean(one.shape, 30)} did {number(one.per_second)} items a second." for one in seen)
         return Picture("roofline", title, f"What an item needs was not measured, so there are no roofs to show.{did}")
-    lanes = [x for _, points in curves for x, _ in points] + [float(one.lanes) for one in seen]
-    rates = [y for _, points in curves for _, y in points] + [one.per_second for one in seen]
+    drawn, far = _near(curves, seen)
+    lanes = [x for _, points in drawn for x, _ in points] + [float(one.lanes) for one in seen]
+    rates = [y for _, points in drawn for _, y in points] + [one.per_second for one in seen]
     x = doubling("lanes", max(lanes) * 1.15)
     y = logarithmic("items a second", rates, room=1.25)
-    places = apart([y.at(_value_at(points, x.high)) for _, points in curves], 0.055)
+    places = apart([y.at(_value_at(points, x.high)) for _, points in drawn], 0.055)
     lines = [
         Line(_to_the_end(points, x.high), clean(curve.name, 12), place, dash)
-        for dash, ((curve, points), place) in enumerate(zip(curves, places))
+        for dash, ((curve, points), place) in enumerate(zip(drawn, places))
     ]
     lowest = _envelope([line.points for line in lines])
     area = (*lowest, (lowest[-1][0], y.low), (lowest[0][0], y.low)) if lowest else ()
@@ -173,7 +177,7 @@ def roofline(story: Story) -> Picture:
         "roofline",
         title,
         description=_roofs_in_words(curves, seen, lowest),
-        notes=_roofline_notes(bool(curves)),
+        notes=_roofline_notes(bool(curves), far),
         x=x,
         y=y,
         height=320,
@@ -184,14 +188,23 @@ def roofline(story: Story) -> Picture:
     )
 
 
-def _roofline_notes(roofs: bool) -> tuple[str, ...]:
+def _near(curves: list[_Roof], seen: list[Observed]) -> tuple[list[_Roof], list[_Roof]]:
+    """Return the roofs that are drawn, and those so far above all others that they would press these together."""
+    lowest = [y for _, y in _envelope([points for _, points in curves])] + [one.per_second for one in seen]
+    limit = _FAR * max(lowest, default=math.inf)
+    near = [roof for roof in curves if min(y for _, y in roof[1]) <= limit]
+    return near, [roof for roof in curves if roof not in near]
+
+
+def _roofline_notes(roofs: bool, far: list[_Roof]) -> tuple[str, ...]:
     seen = "Each point is a shape that ran on real items; the large diamond is the one that the run ended with."
     if not roofs:
         return ("No roofs are known.", seen)
-    return (
-        "Each line is the most that one resource allows, by what was measured; below all of them is what is possible.",
-        seen,
+    each = (
+        "Each line is the most that one resource allows, by what was measured; below all of them is what is possible."
     )
+    above = ", ".join(f"{clean(curve.name, 12)} ({number(points[0][1])} items a second)" for curve, points in far)
+    return (each, seen, f"Far above, and not drawn: {above}.") if far else (each, seen)
 
 
 def _drawable(points: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:

@@ -34,9 +34,9 @@ def _story_of(reader: Reader) -> Story:
     lead = _lead(reader)
     executed = lead.done + lead.failed - lead.recorded
     counts: dict[int, int] = {}
-    for each in reader.executions():
-        bucket = bucket_of(each.seconds / each.count)
-        counts[bucket] = counts.get(bucket, 0) + each.count
+    for seconds in reader.seconds():
+        bucket = bucket_of(seconds)
+        counts[bucket] = counts.get(bucket, 0) + 1
     return replace(
         lead,
         title=summary.function,
