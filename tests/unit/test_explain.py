@@ -128,6 +128,15 @@ def test_gauge_sees_lanes_that_starve() -> None:
     assert gauge.rate(11.02) == pytest.approx(100, rel=0.1)  # While it works each lane seems to do 100 a second.
 
 
+def test_gauge_is_not_misled_by_a_lane_with_quick_items() -> None:
+    """Thirty items in 2 ms say less than thirty in 300 ms: all items over all lane-seconds."""
+    gauge = Gauge(2, 10.0, children=False)
+    for lane, seconds in ((0, 0.002), (1, 0.3)):
+        gauge.add(Done(0, 0, [None], {}, 0, lane, 10.0, 0.01, 0.01), 1)
+        gauge.add(Done(0, 0, [None] * 30, {}, 0, lane, 10.01, seconds, 0.001), 30)
+    assert gauge.rate(10.1) == pytest.approx(2 * 60 / 0.302)
+
+
 def _window(trial: Trial, now: float, per_second: float, size: float = 0.001) -> float:
     assert trial.current is not None
     shape = trial.current.shape

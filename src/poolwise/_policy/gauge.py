@@ -87,22 +87,24 @@ class Gauge:
     def rate(self, now: float) -> float | None:
         """Return the items a second of the whole shape, or None where too little is known.
 
-        A lane that has not been heard of for long is taken to stand still: behind a lock some lanes starve, and what
-        the others do is not what the shape does.
+        All items over all lane-seconds, and not the mean of the lanes' rates: a lane that happened to have quick items
+        tells of a short time. A lane that has not been heard of for long is taken to stand still: behind a lock some
+        lanes starve, and what the others do is not what the shape does.
 
         Args:
             now: clock reading, in seconds.
         """
-        rates = []
+        items = 0
+        seconds = 0.0
         for track in self._tracks.values():
             spent = track.ended - track.begun
             if now - track.ended > max(_SILENCE_SECONDS, _SILENT_TURNS * spent / max(1, track.items)):
-                rates.append(track.items / (now - track.begun))
-            elif track.items > 0 and spent > 0:
-                rates.append(track.items / spent)
-        if not any(rates):
+                spent = now - track.begun
+            items += track.items
+            seconds += spent
+        if items == 0 or seconds <= 0:
             return None
-        return sum(rates) / len(rates) * min(self.lanes, len(self._tracks))
+        return items / seconds * min(self.lanes, len(self._tracks))
 
 
 def _end_of_first(done: Done) -> float:
