@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from poolwise._core.model import Done
+from poolwise._policy.pack import batch_seconds
 
-_SILENCE_SECONDS = 0.15  # Longer than a batch takes to tell of what it has done (`_runtime/lanes.py`).
-_SILENT_TURNS = 4
+_SLACK_SECONDS = 0.025  # Of what a lane has done it tells that much later than it should (`_runtime/lanes.py`).
 
 
 @dataclass(slots=True)
@@ -88,20 +88,16 @@ class Gauge:
         """Return the items a second of the whole shape, or None where too little is known.
 
         All items over all lane-seconds, and not the mean of the lanes' rates: a lane that happened to have quick items
-        tells of a short time. A lane that has not been heard of for long is taken to stand still: behind a lock some
-        lanes starve, and what the others do is not what the shape does.
+        tells of a short time. What a lane has in hand counts as well, but for the time in which it may have finished
+        something and not told of it yet: the longer an item takes, the likelier it is the one that is in hand; and
+        behind a lock some lanes starve.
 
         Args:
             now: clock reading, in seconds.
         """
-        items = 0
-        seconds = 0.0
-        for track in self._tracks.values():
-            spent = track.ended - track.begun
-            if now - track.ended > max(_SILENCE_SECONDS, _SILENT_TURNS * spent / max(1, track.items)):
-                spent = now - track.begun
-            items += track.items
-            seconds += spent
+        heard = now - batch_seconds(self.lanes) - _SLACK_SECONDS
+        items = sum(track.items for track in self._tracks.values())
+        seconds = sum(max(track.ended, heard) - track.begun for track in self._tracks.values())
         if items == 0 or seconds <= 0:
             return None
         return items / seconds * min(self.lanes, len(self._tracks))
