@@ -657,7 +657,8 @@ def row_of(workload: Workload, settings: Settings, known: dict[str, Any] | None)
 
 LINE = "{:>2} {:<17}{:<17}{:<13}{:<8}{:<12}{:<12}{:>7} {:>6} {:>6} {:>6} {:>5}  {:<19}{}"
 HEAD = (
-    "#", "workload", "truth", "verdict", "ok?", "shape", "best fixed", "items", "pred.", "obs.", "after", "cost", "regret",
+    "#", "workload", "truth", "verdict", "ok?", "shape", "best fixed", "items", "pred.", "obs.", "after", "cost",
+    "regret",
 )  # fmt: skip
 
 
