@@ -271,7 +271,7 @@ class PilotHelm:
         return held_share(self._heard(), [(self._settled_at, self._clock.now())])
 
     def _heard(self) -> Sequence[Knock]:
-        return [Knock(*knock) for knock in tuple(self._probe.knocks)]
+        return [Knock(*knock) for knock in self._probe.heard()]
 
     def close(self) -> None:
         self._probe.stop()

@@ -235,6 +235,16 @@ def test_held_share_is_not_below_what_was_waited() -> None:
     assert clipped.low < 0.5  # It went on to wait when the item was over.
 
 
+def test_a_wait_over_many_items_is_known_for_all_of_them() -> None:
+    """Items that let go of the GIL for a moment each keep a knocker waiting through many of them."""
+    items = [(1.0 + 0.003 * number, 1.003 + 0.003 * number - 1e-5) for number in range(100)]
+    for at in (1.001, 0.999):  # It came while the first ran, or just before.
+        share = held_share([Knock(at, 0.001, 0.299, True)], items)
+        assert share is not None
+        assert share.low > 0.95
+    assert held_share([Knock(0.9999, 0.001, 0.001, True)], items) is None  # It had the GIL before the first was over.
+
+
 def test_trial_waits_for_the_shape_before() -> None:
     """While lanes that were left still work, a window tells of both: it begins when they are done, or it is late."""
     trial = Trial(Candidate(Shape(1, 1), 100.0, False), 100.0, [THREADS])
