@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from poolwise._drivers import Results, Run
     from poolwise._policy.plan import Plan
     from poolwise._policy.profile import Profile
-    from poolwise._policy.report import Report
+    from poolwise.report.summary import Report
 
 __version__ = "0.1.0.dev0"
 
@@ -42,7 +42,7 @@ _HOMES = {
     "poolwise._drivers": ("Results", "Run"),
     "poolwise._policy.plan": ("Plan",),
     "poolwise._policy.profile": ("Profile",),
-    "poolwise._policy.report": ("Report",),
+    "poolwise.report.summary": ("Report",),
     "poolwise._core.errors": (
         "BackendError",
         "BackendUnavailable",

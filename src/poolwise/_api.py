@@ -38,6 +38,7 @@ class Options(TypedDict, total=False):
     progress: bool
     total: int | None
     journal: str | os.PathLike[str] | Journal | None
+    timeline: bool
 
 
 @overload
@@ -63,6 +64,7 @@ def map(
     progress: bool = False,
     total: int | None = None,
     journal: str | os.PathLike[str] | Journal | None = None,
+    timeline: bool = False,
 ) -> Results[Any]:
     """Apply a function to every item and iterate over the values, in input order; raise at the first failed item.
 
@@ -88,6 +90,7 @@ def map(
         total: number of items, where `len` does not tell.
         journal: the path of a file, or a `Journal`: outcomes are recorded there, and a run with the same journal
             executes only what is missing. Items must be strings, ints, paths or tuples of these, or `key` gives such.
+        timeline: keep up to 100,000 executions instead of 2,000 for `report().to_trace("run.json")`.
 
     Returns:
         An iterator of values that is also a context manager.
@@ -106,9 +109,10 @@ def map(
     from poolwise._prepare import Choices, prepare
 
     choices = Choices(
-        shape, backend, ordered, hint, retry, timeout, isolate, on_lost, setup, limits, key, progress, total, journal
-    )
-    return Results.over(prepare(fn, iterables, choices, raises=True), key)
+        shape, backend, ordered, hint, retry, timeout, isolate, on_lost, setup, limits, key, progress, total, journal,
+        timeline,
+    )  # fmt: skip
+    return Results.over(prepare(fn, iterables, choices, raises=True))
 
 
 @overload
@@ -132,6 +136,7 @@ def run(
     progress: bool = False,
     total: int | None = None,
     journal: str | os.PathLike[str] | Journal | None = None,
+    timeline: bool = False,
 ) -> Run[Any]:
     """Apply a function to every item and iterate over Outcomes as they complete; a failed item never raises.
 
@@ -152,6 +157,7 @@ def run(
         progress: show how far the run is, on stderr.
         total: number of items, where `len` does not tell.
         journal: a path or a `Journal`; see `map`.
+        timeline: keep more for `report().to_trace("run.json")`; see `map`.
 
     Returns:
         An iterator of `Outcome`, exactly one for each item, that is also a context manager.
@@ -167,9 +173,10 @@ def run(
     from poolwise._prepare import Choices, prepare
 
     choices = Choices(
-        shape, backend, ordered, hint, retry, timeout, isolate, on_lost, setup, limits, key, progress, total, journal
-    )
-    return Run.over(prepare(fn, iterables, choices, raises=False), key)
+        shape, backend, ordered, hint, retry, timeout, isolate, on_lost, setup, limits, key, progress, total, journal,
+        timeline,
+    )  # fmt: skip
+    return Run.over(prepare(fn, iterables, choices, raises=False))
 
 
 def profile(
@@ -205,7 +212,7 @@ def profiled_run(fn: Callable[..., Any], *iterables: Iterable[Any], **options: U
     from poolwise._drivers import Run
     from poolwise._prepare import Choices, prepare
 
-    return Run.over(prepare(fn, iterables, Choices(**options), raises=False, long=True), options.get("key"))
+    return Run.over(prepare(fn, iterables, Choices(**options), raises=False, long=True))
 
 
 def _start_early(shape: str | Shape, isolate: bool) -> None:

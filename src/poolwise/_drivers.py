@@ -28,9 +28,10 @@ from poolwise._engine import Engine
 from poolwise._policy.outcomes import key_of, outcomes
 from poolwise._policy.plan import Plan
 from poolwise._policy.profile import Profile, plan_to_dict
-from poolwise._policy.report import Report
+from poolwise.report.summary import Report
 
 if TYPE_CHECKING:
+    from poolwise._core.story import Story
     from poolwise._recorder import Recorder
     from poolwise._runtime.progress import Progress, Snapshot
 
@@ -42,6 +43,7 @@ _PULL_QUICK_SECONDS = 0.0005
 _MOST_PULLED = 8192
 _PULLED_BLINDLY = 128
 _JOIN_SECONDS = 5.0
+_KEPT_SLICES, _KEPT_SAMPLES, _KEPT_MARKS = 2_000, 500, 300  # Of the story, in a journal.
 
 
 class _Nudge:
@@ -72,13 +74,21 @@ class Stream:
         engine: not yet started.
         source: the input.
         ordered: hand parts over in input order.
+        key: the user's key function, or None.
         recorder: keeps outcomes in a journal, or None.
     """
 
     def __init__(
-        self, engine: Engine, source: Iterator[Any], *, ordered: bool, recorder: Recorder | None = None
+        self,
+        engine: Engine,
+        source: Iterator[Any],
+        *,
+        ordered: bool,
+        key: Callable[[Any], Any] | None = None,
+        recorder: Recorder | None = None,
     ) -> None:
         self.engine = engine
+        self.key = key
         self.handed = 0  # Items in parts that the consumer got.
         self._source = source
         self._feed = source if isinstance(source, Feed) else None
@@ -145,6 +155,37 @@ class Stream:
             return self.seconds
         return self.engine.clock.now() - self.engine.started if self._started else 0.0
 
+    def report(self) -> Report:
+        """Return what was done so far."""
+        engine = self.engine
+        return Report(
+            plan=self.plan,
+            done=engine.settled - engine.failed,
+            failed=engine.failed,
+            retried=engine.retried,
+            workers_lost=engine.workers_lost,
+            seconds=self.elapsed(),
+            busy_seconds=engine.meter.busy_seconds,
+            cpu_seconds=engine.meter.cpu_seconds,
+            failures=dict(engine.failures),
+            probe_seconds=engine.helm.probe_seconds,
+            held=engine.helm.held,
+            recorded=engine.recorded,
+            _tell=self.story,
+        )
+
+    def story(self) -> Story:
+        """Return what happened so far, and why."""
+        from poolwise._runtime.host import facts
+        from poolwise._runtime.identity import name_of
+        from poolwise.report.live import tell
+
+        engine, report = self.engine, self.report()
+        record = engine.timeline.record(engine.started + report.seconds, engine.settled)
+        began = engine.started + engine.clock.epoch
+        title = name_of(engine.rules.spec.fn)
+        return tell(report, record, title=title, began=began, ground=engine.helm.ground, host=facts())
+
     # -- from the consumer's thread
 
     def start(self, *, feed: bool = False) -> None:
@@ -192,6 +233,7 @@ class Stream:
             part = self._deliverable()
             if part is not None:
                 self.handed += len(part.indexes)
+                self.engine.timeline.hand(part, self.key)
                 # The input is quick: keep the lanes fed while the consumer is away.
                 if self._pull_size > 1 and not self.engine.backend.inline:
                     self._pull(left=left + len(part.indexes), waiting=False)
@@ -380,20 +422,23 @@ class Stream:
 
     def _facts(self) -> dict[str, Any]:
         """Return what a journal keeps of the run, beside its outcomes."""
-        engine, plan = self.engine, self._last_plan or self.engine.helm.plan
-        return {
-            "plan": plan_to_dict(plan),
-            "explanation": plan.explain(),
-            "done": engine.settled - engine.failed,
-            "failed": engine.failed,
-            "recorded": engine.recorded,
-            "retried": engine.retried,
-            "workers_lost": engine.workers_lost,
-            "seconds": self.seconds,
-            "busy_seconds": engine.meter.busy_seconds,
-            "cpu_seconds": engine.meter.cpu_seconds,
-            "failures": dict(engine.failures),
+        report, story = self.report(), self.story()
+        facts = {
+            "plan": plan_to_dict(report.plan),
+            "explanation": story.explanation,
+            "done": report.done,
+            "failed": report.failed,
+            "recorded": report.recorded,
+            "retried": report.retried,
+            "workers_lost": report.workers_lost,
+            "seconds": report.seconds,
+            "busy_seconds": report.busy_seconds,
+            "cpu_seconds": report.cpu_seconds,
+            "failures": dict(report.failures),
         }
+        if report.done + report.failed > report.recorded:  # Nothing else is worth a page.
+            facts["story"] = story.abridged(_KEPT_SLICES, _KEPT_SAMPLES, _KEPT_MARKS).to_dict()
+        return facts
 
 
 class _Supervisor(threading.Thread):
@@ -476,9 +521,9 @@ class _Iteration(chain[R]):
     _finalizer: Callable[[], object]
 
     @classmethod
-    def over(cls: type[_Self], stream: Stream, key: Callable[[Any], Any] | None) -> _Self:
+    def over(cls: type[_Self], stream: Stream) -> _Self:
         """Make the iterator of a stream that has not been started."""
-        chunks = _Chunks(stream, partial(cls._fill, key, stream.engine.clock.epoch))
+        chunks = _Chunks(stream, partial(cls._fill, stream.key, stream.engine.clock.epoch))
         self = cast("_Self", cls.from_iterable(chunks.produce()))
         self._stream = stream
         self._chunks = chunks
@@ -518,21 +563,7 @@ class _Iteration(chain[R]):
 
     def report(self) -> Report:
         """Say what the run has done so far."""
-        stream, engine = self._stream, self._stream.engine
-        return Report(
-            plan=self.plan,
-            done=engine.settled - engine.failed,
-            failed=engine.failed,
-            retried=engine.retried,
-            workers_lost=engine.workers_lost,
-            seconds=stream.elapsed(),
-            busy_seconds=engine.meter.busy_seconds,
-            cpu_seconds=engine.meter.cpu_seconds,
-            failures=dict(engine.failures),
-            probe_seconds=engine.helm.probe_seconds,
-            held=engine.helm.held,
-            recorded=engine.recorded,
-        )
+        return self._stream.report()
 
 
 class Results(_Iteration[R]):

@@ -26,6 +26,7 @@ from poolwise._policy.pack import Packer, PackLimits, clock_each, depth
 from poolwise._policy.pending import Pending
 from poolwise._policy.rate import TokenBucket
 from poolwise._policy.retry import delay_seconds, wants_retry
+from poolwise._policy.timeline import Timeline
 from poolwise._policy.verdict import Verdict, class_of, failed_error, how, judge, lost_error, suspects_of, timeout_error
 from poolwise._policy.window import Window, window
 from poolwise._runtime.wire import sampled_bytes
@@ -48,10 +49,18 @@ class Engine:
         helm: chooses the shape while the run lasts.
         meter: measures what is executed.
         keeper: makes outcomes durable, or None.
+        timeline: keeps what happened when.
     """
 
     def __init__(
-        self, backend: Backend, rules: Rules, clock: Clock, helm: Helm, meter: Meter, keeper: Keeper | None = None
+        self,
+        backend: Backend,
+        rules: Rules,
+        clock: Clock,
+        helm: Helm,
+        meter: Meter,
+        keeper: Keeper | None = None,
+        timeline: Timeline | None = None,
     ) -> None:
         self.backend = backend
         self.rules = rules
@@ -60,6 +69,7 @@ class Engine:
         self.shape = helm.plan.shape
         self.meter = meter
         self._keeper = keeper
+        self.timeline = timeline or Timeline()
         self.taken = 0  # Offered.
         self.settled = 0  # With a final outcome.
         self.recorded = 0  # Of those, the ones that were not executed for their place.
@@ -91,6 +101,7 @@ class Engine:
         """Open the backend."""
         self.shape = self.helm.start()
         self.started = self.clock.now()
+        self.timeline.begin(self.started)
         self.opened = True
         self.backend.open(self.rules.spec, self.shape)
 
@@ -170,6 +181,7 @@ class Engine:
             self._record(part)
         self._enforce_timeout()
         self.shape = self.helm.steer(self.shape, self.remaining, starved=starved)
+        self.timeline.tick(self.clock.now(), self.settled, self.shape, self.helm)
         self._submit()
         return settled
 
@@ -258,6 +270,7 @@ class Engine:
         self.meter.add(number, done.seconds, done.cpu_seconds, done.resident_bytes)
         self.meter.value_bytes.add(number, done.bytes or sampled_bytes(done.values))
         self.helm.observe(done, batch.items[done.first : done.first + number], len(done.failures))
+        self.timeline.add(done, batch.indexes)
         self._blameless = 0 if number else self._blameless
         begin = done.first
         for position in sorted(done.failures):
@@ -303,14 +316,15 @@ class Engine:
             error = failed_error(index, batch.attempt, failure)
             again = failure.retryable and wants_retry(self.rules.retry, batch.attempt, failure)
         if again:
-            self._retry_later(index, item, batch.attempt)
+            self._retry_later(index, item, batch.attempt, error)
         else:
             offset = position - done.first
             settled.append(Settled([index], [item], [None], {0: error}, done, offset, batch.attempt))
 
-    def _retry_later(self, index: int, item: Any, attempt: int) -> None:
+    def _retry_later(self, index: int, item: Any, attempt: int, error: TaskError) -> None:
         assert self.rules.retry is not None
         self.retried += 1
+        self.timeline.retry(self.clock.now(), error, attempt + 1)
         due = self.clock.now() + delay_seconds(self.rules.retry, attempt, self._rng)
         self._pending.add_retry(due, Span([index], [item], attempt + 1))
 
@@ -320,6 +334,7 @@ class Engine:
             self.abandoned += 1
         else:
             self.workers_lost += 1
+        self.timeline.lost(self.clock.now(), lost)
         flights = [flight for batch_id in lost.batch_ids if (flight := self._flights.pop(batch_id, None)) is not None]
         if not lost.stopped and not suspects_of(lost, flights):
             self._blameless += 1
@@ -344,14 +359,15 @@ class Engine:
     def _given_up(
         self, batch: Batch, position: int, task: Running | None, lost: Lost | None, settled: list[Settled]
     ) -> None:
-        index, item = batch.indexes[position], batch.items[position]
+        index, item, now = batch.indexes[position], batch.items[position], self.clock.now()
+        if task is not None:
+            self.timeline.gave_up(task, index, now)
         error: TaskError = self._timeout_error(index, batch.attempt)
         if lost is not None:
             error = lost_error(index, batch.attempt, lost)
         if wants_retry(self.rules.retry, batch.attempt, None, error):
-            self._retry_later(index, item, batch.attempt)
+            self._retry_later(index, item, batch.attempt, error)
             return
-        now = self.clock.now()
         at = (task or Running(batch.id, position, now, 0 if lost is None else lost.worker), now)
         settled.append(Settled([index], [item], [None], {0: error}, None, 0, batch.attempt, at))
 

@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
+from operator import itemgetter
 from typing import Any, Protocol
 
 from poolwise._core.clock import Clock
@@ -16,6 +18,7 @@ from poolwise._policy.look import Facts
 from poolwise._policy.meter import Meter
 from poolwise._policy.pilot import Pilot, Stage
 from poolwise._policy.plan import Plan
+from poolwise._policy.roofs import Ground
 from poolwise._runtime.host import idle_seconds
 from poolwise._runtime.probe import Probe, has_gil
 from poolwise.backends import Backend
@@ -34,6 +37,14 @@ class Helm(Protocol):
     @property
     def plan(self) -> Plan:
         """The plan as it stands."""
+
+    @property
+    def decision(self) -> Plan:
+        """The plan as it was last decided, without what was seen since: the same object until it is decided anew."""
+
+    @property
+    def ground(self) -> Ground | None:
+        """What there is to choose from, where anything is chosen."""
 
     def start(self) -> Shape:
         """Return the shape to open the backend with."""
@@ -63,6 +74,9 @@ class Helm(Protocol):
     def held(self) -> Estimate | None:
         """The share of time that the GIL of this process was held since the shape was decided, where that is known."""
 
+    def held_since(self, at: float) -> Estimate | None:
+        """The share of time that the GIL of this process was held since a clock reading, where that is known."""
+
     def close(self) -> None:
         """The run is over."""
 
@@ -73,10 +87,11 @@ class FixedHelm:
     patience = float("inf")
     probe_seconds = 0.0
     held = None
+    ground = None
     deciding = False
 
     def __init__(self, plan: Plan, backend: Backend, meter: Meter, memory_bytes: int | None) -> None:
-        self.plan = plan
+        self.plan = self.decision = plan
         self._backend = backend
         self._meter = meter
         self._memory_bytes = memory_bytes if plan.shape.workers > 1 else None
@@ -99,6 +114,9 @@ class FixedHelm:
         if affordable != shape:
             self._backend.resize(affordable)
         return affordable
+
+    def held_since(self, at: float) -> Estimate | None:  # noqa: ARG002
+        return None
 
     def close(self) -> None:
         pass
@@ -145,6 +163,14 @@ class PilotHelm:
     @property
     def plan(self) -> Plan:
         return self.pilot.current_plan(self._clock.now())
+
+    @property
+    def decision(self) -> Plan:
+        return self.pilot.plan
+
+    @property
+    def ground(self) -> Ground | None:
+        return self.pilot.ground
 
     @property
     def patience(self) -> float:
@@ -266,12 +292,16 @@ class PilotHelm:
 
     @property
     def held(self) -> Estimate | None:
-        if self._settled_at is None or self.pilot.in_children:
-            return None
-        return held_share(self._heard(), [(self._settled_at, self._clock.now())])
+        return None if self._settled_at is None else self.held_since(self._settled_at)
 
-    def _heard(self) -> Sequence[Knock]:
-        return [Knock(*knock) for knock in self._probe.heard()]
+    def held_since(self, at: float) -> Estimate | None:
+        if self.pilot.in_children:
+            return None
+        return held_share(self._heard(at), [(at, self._clock.now())])
+
+    def _heard(self, since: float = 0.0) -> Sequence[Knock]:
+        knocks = self._probe.heard()
+        return [Knock(*knock) for knock in knocks[bisect_left(knocks, since, key=itemgetter(0)) :]]
 
     def close(self) -> None:
         self._probe.stop()

@@ -24,6 +24,7 @@ from poolwise._helm import FixedHelm, Helm, PilotHelm, Scout
 from poolwise._policy.meter import Meter
 from poolwise._policy.pilot import Pilot
 from poolwise._policy.plan import Circumstances, Plan, choose, ground, needs_children
+from poolwise._policy.timeline import LARGE, SMALL, Timeline
 from poolwise._runtime import host, lanes
 from poolwise._runtime.probe import has_gil
 
@@ -55,6 +56,7 @@ class Choices:
     progress: bool = False
     total: int | None = None
     journal: str | os.PathLike[str] | Journal | None = None
+    timeline: bool = False
 
 
 def prepare(
@@ -107,8 +109,8 @@ def prepare(
         helm = PilotHelm(pilot, backend, clock, meter, _scout(fn, options.setup), limits.memory)
     source: Iterator[Any] = iter(iterables[0]) if len(iterables) == 1 else zip(*iterables)
     recorder = _recorder(fn, options, clock)
-    engine = Engine(backend, rules, clock, helm, meter, recorder)
-    stream = Stream(engine, source, ordered=options.ordered, recorder=recorder)
+    engine = Engine(backend, rules, clock, helm, meter, recorder, Timeline(LARGE if options.timeline else SMALL))
+    stream = Stream(engine, source, ordered=options.ordered, key=options.key, recorder=recorder)
     if options.progress:
         stream.show(_progress(fn, stream))
     return stream
@@ -239,6 +241,8 @@ def _check(fn: Callable[..., Any], iterables: tuple[Iterable[Any], ...], options
             raise UsageError(f"{name} is {value!r}; it must be a function")
         if name == "setup" and is_coroutine_function(value):
             raise UsageError(f"setup is {value!r}, a coroutine function, which nothing would await; give a plain one")
+    if not isinstance(options.timeline, bool):
+        raise UsageError(f"timeline is {options.timeline!r}; it must be True or False")
     if options.timeout is not None:
         check_number("timeout", options.timeout)
     if options.total is not None:

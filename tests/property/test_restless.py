@@ -52,7 +52,7 @@ def _results(fn: Any, count: int, helm_seed: int, shapes: list[Shape], *, corout
     backend, meter = load("local")(), Meter()
     rules = Rules(Spec(fn, coroutine=coroutine, cores=2.0, fail_fast=True), Limits(), lambda: 1 << 28)
     engine = Engine(backend, rules, SystemClock(), RestlessHelm(helm_seed, shapes, backend, meter), meter)
-    return Results.over(Stream(engine, iter(range(count)), ordered=True), None)
+    return Results.over(Stream(engine, iter(range(count)), ordered=True))
 
 
 INSIDE = [Shape(1, 1), Shape(1, 2), Shape(1, 4)]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,3 +173,78 @@ class Story:
     marks: tuple[Mark, ...] = ()
     sampled: float = 1.0
     host: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as values that JSON can hold; slices and samples, of which there are many, as columns."""
+        plain = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in _ROWS}
+        plain |= {name: [asdict(row) for row in getattr(self, name)] for name in _ROWS if name not in _COLUMNS}
+        return plain | {"host": dict(self.host)} | {name: _columns(getattr(self, name)) for name in _COLUMNS}
+
+    @classmethod
+    def from_dict(cls, given: Mapping[str, Any]) -> Story:
+        """Return what `to_dict` gave, here or in another version: unknown names are passed over, missing ones empty."""
+        blank: dict[str, Any] = dict.fromkeys(("title", "sentence", "kind", "shape"), "")
+        blank |= {"began": 0.0, "seconds": 0.0, "done": 0, "failed": 0}
+        known = blank | _known(cls, given)
+        for name, kind in _ROWS.items():
+            rows = known.get(name) or ()
+            if name in _COLUMNS and isinstance(rows, Mapping):
+                rows = _rows_of(rows)
+            known[name] = _made(kind, rows)
+        known["reasons"] = tuple(known.get("reasons") or ())
+        known["latency"] = tuple((below, count) for below, count in known.get("latency") or ())
+        return cls(**known)
+
+    def abridged(self, slices: int, samples: int, marks: int) -> Story:
+        """Return it with at most so many slices, samples and marks: every second, every third of them, and so on."""
+        kept = every_nth(self.slices, slices)
+        return replace(
+            self,
+            slices=kept,
+            samples=every_nth(self.samples, samples),
+            marks=every_nth(self.marks, marks),
+            sampled=self.sampled * len(kept) / max(1, len(self.slices)) if self.slices else self.sampled,
+        )
+
+
+def every_nth(rows: Sequence[T], most: int) -> tuple[T, ...]:
+    """Return at most `most` of the rows, evenly spread."""
+    return tuple(rows[:: max(1, -(-len(rows) // most))])
+
+
+_ROWS: dict[str, type] = {
+    "curves": Curve,
+    "observed": Observed,
+    "failures": FailureClass,
+    "slowest": Slowest,
+    "slices": Slice,
+    "samples": Sample,
+    "marks": Mark,
+}
+_COLUMNS = ("slices", "samples")
+
+
+def _known(kind: type, given: Mapping[str, Any]) -> dict[str, Any]:
+    names = {each.name for each in fields(kind)}
+    return {name: value for name, value in given.items() if name in names}
+
+
+def _columns(rows: Sequence[Any]) -> dict[str, list[Any]]:
+    return {each.name: [getattr(row, each.name) for row in rows] for each in fields(rows[0])} if rows else {}
+
+
+def _rows_of(columns: Mapping[str, Iterable[Any]]) -> list[dict[str, Any]]:
+    return [dict(zip(columns, row)) for row in zip(*columns.values())]
+
+
+def _made(kind: type, rows: Iterable[Mapping[str, Any]]) -> tuple[Any, ...]:
+    """Make rows; those that lack a field which must be there are passed over."""
+    made = []
+    for row in rows:
+        try:
+            made.append(kind(**_known(kind, row)))
+        except TypeError:
+            continue
+    if kind is Curve:
+        return tuple(replace(curve, points=tuple((lanes, rate) for lanes, rate in curve.points)) for curve in made)
+    return tuple(made)

@@ -13,8 +13,11 @@ from __future__ import annotations
 import math
 import os
 import re
+import sysconfig
 from collections.abc import Iterator
+from typing import Any
 
+from poolwise import __version__
 from poolwise._core.errors import UsageError
 
 CORES_VARIABLE = "POOLWISE_CORES"
@@ -42,11 +45,43 @@ def usable_cores(*, root: str | os.PathLike[str] = "/") -> float:
     Raises:
         UsageError: where POOLWISE_CORES is not a number above 0.
     """
-    bounds = [float(_cores_in_affinity()), *_cpu_quotas(root)]
+    return min(_core_bounds(root))[0]
+
+
+def _core_bounds(root: str | os.PathLike[str]) -> Iterator[tuple[float, str]]:
+    """Yield each bound on the usable cores, and what sets it."""
+    mine = _cores_in_affinity()
+    yield float(mine), "the machine" if mine >= (os.cpu_count() or 1) else "the CPU affinity of the process"
+    for quota in _cpu_quotas(root):
+        yield quota, "the CPU quota of a control group"
     wanted = _cores_wanted()
     if wanted is not None:
-        bounds.append(wanted)
-    return min(bounds)
+        yield wanted, f"the environment variable {CORES_VARIABLE}"
+
+
+def facts(*, root: str | os.PathLike[str] = "/") -> dict[str, Any]:
+    """Return what a report tells of the machine and the interpreter, by name, as values that JSON can hold.
+
+    Args:
+        root: the directory that holds `proc` and the mount points.
+
+    Raises:
+        UsageError: where POOLWISE_CORES is not a number above 0.
+    """
+    import platform
+
+    cores, source = min(_core_bounds(root))
+    free = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
+    return {
+        "python": f"{platform.python_implementation()} {platform.python_version()}{' free-threaded' if free else ''}",
+        "system": f"{platform.system()} {platform.release()}".strip(),
+        "machine": platform.machine(),
+        "cores": cores,
+        "cores_bound_by": source,
+        "cores_of_machine": os.cpu_count() or 1,
+        "available_memory_bytes": available_memory_bytes(root=root),
+        "poolwise": __version__,
+    }
 
 
 def core_count(*, root: str | os.PathLike[str] = "/") -> int:

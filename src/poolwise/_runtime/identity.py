@@ -32,15 +32,22 @@ def owner_of(fn: Callable[..., Any]) -> Owner:
         known |= {field.name: _said(getattr(fn, field.name)) for field in dataclasses.fields(fn)}
     plain: Any = inspect.unwrap(fn) if callable(fn) else fn
     code = getattr(getattr(plain, "__func__", plain), "__code__", None)
-    name = str(getattr(fn, "__qualname__", type(fn).__qualname__))
-    module = str(getattr(fn, "__module__", None) or type(fn).__module__)
+    name = name_of(fn)
     lambda_code = code if "<lambda>" in name and isinstance(code, types.CodeType) else None
     return Owner(
-        f"{_place(module)}:{name}",
+        name,
         tuple(sorted(known.items())),
         code="" if lambda_code is None else _digest_of_code(lambda_code),
         source=_digest_of_source(plain) if lambda_code is None else "",  # Its source is a line with others on it.
     )
+
+
+def name_of(fn: Callable[..., Any]) -> str:
+    """Return where a function is defined, as "module:name"; of a `functools.partial`, where what it wraps is."""
+    while isinstance(fn, functools.partial):
+        fn = fn.func
+    module = str(getattr(fn, "__module__", None) or type(fn).__module__)
+    return f"{_place(module)}:{getattr(fn, '__qualname__', type(fn).__qualname__)}"
 
 
 def _place(module: str) -> str:

@@ -40,6 +40,58 @@ class Slow:
 
 
 @dataclass(frozen=True, slots=True)
+class Failed:
+    """Failed items of one class.
+
+    Attributes:
+        name: of the class.
+        count: how many.
+        sentence: of one of them.
+        key: of that one.
+    """
+
+    name: str
+    count: int
+    sentence: str
+    key: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """Last executions of items, without their values: one, or those that were timed as one batch.
+
+    Attributes:
+        started: Unix time, in seconds.
+        seconds: wall time, of all of them together.
+        count: how many.
+        failed: of these, those that did not end well.
+        worker, lane: where they ran.
+    """
+
+    started: float
+    seconds: float
+    count: int
+    failed: int
+    worker: int
+    lane: int
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """A run of a journal.
+
+    Attributes:
+        id: of its rows.
+        ended: it came to tell what it did.
+        story: what it told, or None.
+    """
+
+    id: int
+    ended: bool
+    story: dict[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
 class Summary:
     """What a journal holds.
 
@@ -53,7 +105,7 @@ class Summary:
         seconds, cpu_seconds: of the last executions together.
         first, last: Unix time of the earliest and the latest start of a recorded execution, or None.
         runs: of each run, in order, when it started and finished (Unix time; None where it did not end by itself), and
-            the facts that it left.
+            the facts that it left, its story left out.
     """
 
     path: str
@@ -128,7 +180,7 @@ class Reader:
         number, failed, seconds, cpu, first, last = next(self._rows(counts))
         classes = "SELECT json_extract(failure, '$.class'), count(*) FROM outcome WHERE failure IS NOT NULL"
         slow = f"SELECT key, seconds FROM outcome ORDER BY seconds DESC LIMIT {slowest:d}"
-        runs = "SELECT started, finished, facts FROM run ORDER BY id"
+        runs = "SELECT started, finished, json_remove(facts, '$.story') FROM run ORDER BY id"
         return Summary(
             self.path,
             about.get("function", "?"),
@@ -146,6 +198,25 @@ class Reader:
                 for started, finished, facts in self._rows(runs)
             ],
         )
+
+    def failures(self) -> list[Failed]:
+        """Return the failed items by class, the commonest first, with one of each."""
+        fields = "json_extract(failure, '$.class'), count(*), json_extract(failure, '$.sentence'), min(key)"
+        rows = self._rows(f"SELECT {fields} FROM outcome WHERE failure IS NOT NULL GROUP BY 1 ORDER BY 2 DESC, 1")
+        return [Failed(name, count, sentence or "", decode(key)) for name, count, sentence, key in rows]
+
+    def executions(self, run: int | None = None) -> Iterator[Execution]:
+        """Iterate over the executions of one run, or of all of them, in no order."""
+        columns = "started, sum(seconds), count(*), count(failure), worker, lane"
+        only = "" if run is None else f"WHERE run = {run:d}"
+        for row in self._rows(f"SELECT {columns} FROM outcome {only} GROUP BY worker, lane, started, run"):
+            yield Execution(*row)
+
+    def past(self) -> list[Past]:
+        """Return the runs, in order."""
+        columns = "id, json_extract(facts, '$.done') IS NOT NULL, json_extract(facts, '$.story')"
+        rows = self._rows(f"SELECT {columns} FROM run ORDER BY id")
+        return [Past(each, bool(ended), json.loads(story) if story else None) for each, ended, story in rows]
 
 
 def salvage(path: str, target: str) -> tuple[int, int]:

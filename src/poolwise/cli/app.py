@@ -109,6 +109,10 @@ RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="With --journa
 Durable = Annotated[
     bool, typer.Option("--durable", help="With --journal: each outcome is on the disk when it is given.")
 ]
+Trace = Annotated[
+    str | None,
+    typer.Option("--trace", metavar="FILE", help="Write what happened when, for ui.perfetto.dev, however it ends."),
+]
 Force = Annotated[bool, typer.Option("--force", help="With --journal: go on with one of another function or options.")]
 
 
@@ -146,6 +150,7 @@ def _run(
     retry_failed: RetryFailed = False,
     durable: Durable = False,
     force: Force = False,
+    trace: Trace = None,
     progress: Progress = False,
 ) -> int:
     """Call MODULE:FUNCTION on every item and write one JSON line per outcome.
@@ -172,7 +177,7 @@ def _run(
             raise CommandError("--key names the field of a JSON object for a journal; it needs --journal and --jsonl")
         options["key"] = Field(key)
     source = Source(items=items, csv=csv, glob=glob, jsonl=jsonl, column=column)
-    command = RunCommand(function, source, output, starred=starred, progress=progress, options=options)
+    command = RunCommand(function, source, output, starred=starred, progress=progress, trace=trace, options=options)
     return _guarded(lambda: run_command(command))
 
 
@@ -261,6 +266,7 @@ def _images(
     retry_failed: RetryFailed = False,
     durable: Durable = False,
     force: Force = False,
+    trace: Trace = None,
     progress: Progress = False,
 ) -> int:
     """Process every image in SRC and write the results to DST, under the same names.
@@ -275,9 +281,9 @@ def _images(
     operations = {name: given[name] for name in context.meta.get(_ORDER, ())}
     if not operations:
         raise CommandError("there is nothing to do to the images", hint="give --blur RADIUS, --fit SIZE, or both")
-    options = {"shape": shape, "progress": progress}
+    options: dict[str, Any] = {"shape": shape, "progress": progress}
     options |= _journal(journal, durable=durable, retry_failed=retry_failed, force=force)
-    command = ImagesCommand(source, destination, operations, options)
+    command = ImagesCommand(source, destination, operations, trace, options)
     return _guarded(lambda: images_command(command))
 
 

@@ -15,7 +15,28 @@ if TYPE_CHECKING:
     from poolwise import Outcome, Run
 
 
-def consume(run: Run[Any], interrupts: Interrupts, take: Callable[[Outcome[Any]], object], tally: Tally) -> int:
+def trace_options(path: str | None) -> dict[str, Any]:
+    """Return the options of `poolwise.run` that a trace wants.
+
+    Raises:
+        UsageError: it could not be written, which is better known now than at the end.
+    """
+    if path is None:
+        return {}
+    from poolwise.report.files import check_writable
+
+    check_writable(path)
+    return {"timeline": True}
+
+
+def consume(
+    run: Run[Any],
+    interrupts: Interrupts,
+    take: Callable[[Outcome[Any]], object],
+    tally: Tally,
+    *,
+    trace: str | None = None,
+) -> int:
     """Take every outcome of a run; then say what went wrong, and in one line how it went.
 
     Args:
@@ -23,10 +44,25 @@ def consume(run: Run[Any], interrupts: Interrupts, take: Callable[[Outcome[Any]]
         interrupts: what Ctrl-C does.
         take: called with each outcome.
         tally: counts them. A tally that is `loud` is printed also where all went well and nobody watches.
+        trace: a file for what happened when, which is written however the run ends; or None.
 
     Returns:
         The exit code.
     """
+    code = _consume(run, interrupts, take, tally)
+    if trace is None:
+        return code
+    from poolwise import PoolwiseError
+
+    try:
+        run.report().to_trace(trace)
+    except PoolwiseError as error:
+        say_error(str(error))
+        return code or FAILED
+    return code
+
+
+def _consume(run: Run[Any], interrupts: Interrupts, take: Callable[[Outcome[Any]], object], tally: Tally) -> int:
     from poolwise import PoolwiseError
 
     started = time.perf_counter()

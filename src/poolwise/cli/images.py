@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from poolwise.cli.consume import consume, explain
+from poolwise.cli.consume import consume, explain, trace_options
 from poolwise.cli.interrupts import Interrupts
 from poolwise.cli.terminal import DONE, CommandError, Tally, expect_bar, failure, say
 
@@ -21,12 +21,14 @@ class ImagesCommand:
     Args:
         source, destination: folders.
         operations: names and values, in the order of the command line.
+        trace: a file for what happened when, or None.
         options: options of `poolwise.run`.
     """
 
     source: str
     destination: str
     operations: dict[str, Any]
+    trace: str | None = None
     options: dict[str, Any] = field(default_factory=dict)
 
 
@@ -36,7 +38,7 @@ def images_command(command: ImagesCommand) -> int:
     from poolwise.jobs.images import SUFFIXES, find_images, images
 
     try:
-        options: Any = {**command.operations, **command.options}
+        options: Any = {**command.operations, **command.options, **trace_options(command.trace)}
         run = images(command.source, command.destination, **options)
         empty = not find_images(command.source, without=command.destination)
     except PoolwiseError as error:
@@ -47,7 +49,7 @@ def images_command(command: ImagesCommand) -> int:
     if command.options.get("progress"):
         expect_bar()
     with Interrupts() as interrupts:
-        return consume(run, interrupts, _report, Tally("images", loud=True))
+        return consume(run, interrupts, _report, Tally("images", loud=True), trace=command.trace)
 
 
 def _report(outcome: Outcome[str]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
-from poolwise.cli.consume import consume, explain
+from poolwise.cli.consume import consume, explain, trace_options
 from poolwise.cli.interrupts import Interrupts
 from poolwise.cli.records import outcome_line
 from poolwise.cli.sources import InputError, Items, Source, open_source
@@ -29,6 +29,7 @@ class RunCommand:
         output: a file for the outcomes, or "-" for stdout.
         starred: spread lists and objects over arguments.
         progress: show a bar.
+        trace: a file for what happened when, or None.
         options: further options of `poolwise.run`.
     """
 
@@ -37,6 +38,7 @@ class RunCommand:
     output: str = "-"
     starred: bool = False
     progress: bool = False
+    trace: str | None = None
     options: dict[str, Any] = field(default_factory=dict)
 
 
@@ -94,7 +96,8 @@ def _stream(
     called = spread(fn) if command.starred else fn
     total = items.total if isinstance(items, Items) else len(items)
     try:
-        run = poolwise.run(called, items, progress=command.progress, total=total, **command.options)
+        options = {**command.options, **trace_options(command.trace)}
+        run = poolwise.run(called, items, progress=command.progress, total=total, **options)
     except poolwise.PoolwiseError as error:
         return explain(error)
     to_stdout = command.output in _STDOUT
@@ -104,7 +107,7 @@ def _stream(
     name, prefix = "stdout" if to_stdout else command.output, CLEAR_LINE.encode() if mixed else b""
     with LineWriter(file, name, prefix) as writer:
         tally = Tally()
-        code = consume(run, interrupts, lambda outcome: writer.write(outcome_line(outcome)), tally)
+        code = consume(run, interrupts, lambda outcome: writer.write(outcome_line(outcome)), tally, trace=command.trace)
     if not tally.done and tally.failed_types == {"TypeError"} and not command.source.jsonl:
         say_hint("items are str as they are read; --jsonl decodes each line, so that 4 is a number")
     return code
@@ -123,8 +126,15 @@ def open_file(path: str) -> BinaryIO:
 
 
 def _spare_the_input(command: RunCommand) -> None:
-    """Refuse an output that would empty the input before it is read."""
+    """Refuse an output that would empty the input before it is read, and a trace that would take the place of both."""
     path = command.source.path
+    for other, what in ((path, "the input"), (command.output, "the file for outcomes")):
+        if (
+            other is not None
+            and command.trace is not None
+            and os.path.realpath(other) == os.path.realpath(command.trace)
+        ):
+            raise CommandError(f"{command.trace!r} is {what}; a trace needs a file of its own")
     if path is None or path == "-" or command.output in _STDOUT:
         return
     if os.path.exists(path) and os.path.exists(command.output) and os.path.samefile(path, command.output):

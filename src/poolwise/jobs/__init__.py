@@ -41,6 +41,7 @@ class RunOptions(TypedDict, total=False):
     limits: Limits | None
     progress: bool
     journal: str | os.PathLike[str] | Journal | None
+    timeline: bool
 
 
 Job = Callable[..., "Run[Any]"]

@@ -1,10 +1,14 @@
-"""The report of a run, as a value that prints itself."""
+"""The report of a run: a value that prints itself, and from which files are made."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
 
+from poolwise._core.errors import UsageError
+from poolwise._core.story import Story
 from poolwise._policy.demands import Estimate
 from poolwise._policy.plan import Plan
 
@@ -39,6 +43,57 @@ class Report:
     probe_seconds: float = 0.0
     held: Estimate | None = None
     recorded: int = 0
+    _tell: Callable[[], Story] | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def story(self) -> Story:
+        """All that there is to tell of the run, up to the moment when this is read.
+
+        Raises:
+            UsageError: the report was not made by a run.
+        """
+        if self._tell is None:
+            raise UsageError("this report was not made by a run, so there is nothing more to tell than it holds")
+        return self._tell()
+
+    def to_trace(self, path: str | os.PathLike[str]) -> None:
+        """Write what happened when as a trace that https://ui.perfetto.dev and chrome://tracing open.
+
+        There is a track for each lane of each worker. With `timeline=True` up to 100,000 executions are in it,
+        otherwise 2,000; where there were more, these are a sample.
+
+        Args:
+            path: the file, which is replaced where it exists.
+
+        Raises:
+            UsageError: the file cannot be written.
+        """
+        from poolwise.report.trace import write_trace
+
+        write_trace(self.story, path)
+
+    def to_html(self, path: str | os.PathLike[str]) -> None:
+        """Write it as one page.
+
+        Args:
+            path: the file, which is replaced where it exists.
+
+        Raises:
+            UsageError: the file cannot be written.
+        """
+        import_module("poolwise.report.page").write_html(self.story, path)
+
+    def to_plot(self, path: str | os.PathLike[str]) -> None:
+        """Draw the roofs and what was observed.
+
+        Args:
+            path: the file, which is replaced where it exists; its suffix says the format.
+
+        Raises:
+            UsageError: the file cannot be written.
+            BackendUnavailable: what draws is not installed.
+        """
+        import_module("poolwise.report.plot").write_plot(self.story, path)
 
     def __str__(self) -> str:
         items = self.done + self.failed

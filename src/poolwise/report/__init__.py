@@ -1,0 +1,1 @@
+"""The report of a run: one page, or one figure, told from a `Story`."""
