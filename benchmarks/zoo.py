@@ -20,7 +20,8 @@ the median of the pairs and their range. `--peers` compares with other pools at 
 over theirs, `<0.67` means that theirs was cut off at 1.5 times ours, `-` that they cannot run it.
 
 **Reading a row.** `ok?` is `right`, `unknown` (allowed) or `WRONG`; a workload without a true kind is judged by the
-shape, and its truth says which are right. Speed-ups are over one lane, as the plan gives them. `--json` appends each
+shape, and its truth says which are right. Speed-ups are over one lane, as the plan gives them. `cost` is the CPU time
+that measuring used over the items' own time, in the costliest run. `--json` appends each
 row; `--grid-from` takes counts and best shapes from such a file, and measures the regret alone. The exit code is 1 only
 if something broke.
 """
@@ -114,6 +115,7 @@ class Measured:
     observed: float | None = None
     serial: float | None = None
     decided_after: int | None = None
+    measuring: float | None = None  # CPU seconds that measuring used, over the items' own time
 
     def rate(self, pool: str) -> float:
         """Return items a second, the start of processes excluded."""
@@ -140,7 +142,7 @@ def measure_here(task: Task) -> Measured:
         results = start(stack, task.pool, function, items, workload)
         gathered = _gather(iter(results), workload, None if task.window_seconds else task.count, started)
         signal.setitimer(signal.ITIMER_REAL, 0)
-        return Measured(*gathered, calls=_calls(workload), **_said_by(getattr(results, "plan", None)))
+        return Measured(*gathered, calls=_calls(workload), **_said_by(results))
 
 
 def import_all(pool: str) -> None:
@@ -227,10 +229,14 @@ def _calls(workload: Workload) -> int | None:
     return os.stat(os.environ[zoo.CALLS_VARIABLE]).st_size
 
 
-def _said_by(plan: Any) -> dict[str, Any]:
-    shape = getattr(plan, "shape", None)
+def _said_by(results: Any) -> dict[str, Any]:
+    plan = getattr(results, "plan", None)
+    if plan is None:
+        return {}
+    report = results.report()
+    measuring = report.probe_seconds / report.busy_seconds if report.busy_seconds else None
     figures = ("kind", "predicted", "observed", "serial", "decided_after")
-    return {"shape": None if shape is None else str(shape)} | {name: getattr(plan, name, None) for name in figures}
+    return {"shape": str(plan.shape), "measuring": measuring} | {name: getattr(plan, name) for name in figures}
 
 
 # --- running it, and leaving nothing behind ---------------------------------------------------------------------------
@@ -415,6 +421,7 @@ class Row:
     predicted: float | None = None
     observed: float | None = None
     decided_after: float | None = None
+    measuring: float | None = None  # share of the items' own time, the largest of all runs
     pairs: list[tuple[float, float]] = field(default_factory=list)
     regret: float | None = None
     regret_low: float | None = None
@@ -570,6 +577,7 @@ def _note_plans(row: Row, autos: list[Measured], workload: Workload) -> None:
     row.predicted = _median(run.predicted / run.serial for run in autos if run.predicted and run.serial)
     row.observed = _median(run.observed / run.serial for run in autos if run.observed and run.serial)
     row.decided_after = _median(run.decided_after for run in autos if run.decided_after is not None)
+    row.measuring = max((run.measuring for run in autos if run.measuring is not None), default=None)
 
 
 def judgement(workload: Workload, autos: Iterable[Measured]) -> str:
@@ -647,8 +655,11 @@ def row_of(workload: Workload, settings: Settings, known: dict[str, Any] | None)
 
 # --- the table --------------------------------------------------------------------------------------------------------
 
-LINE = "{:>2} {:<17}{:<17}{:<13}{:<8}{:<12}{:<12}{:>7} {:>6} {:>6} {:>6}  {:<19}{}"
-HEAD = ("#", "workload", "truth", "verdict", "ok?", "shape", "best fixed", "items", "pred.", "obs.", "after", "regret")
+LINE = "{:>2} {:<17}{:<17}{:<13}{:<8}{:<12}{:<12}{:>7} {:>6} {:>6} {:>6} {:>5}  {:<19}{}"
+HEAD = (
+    "#", "workload", "truth", "verdict", "ok?", "shape", "best fixed", "items", "pred.", "obs.", "after", "cost",
+    "regret",
+)  # fmt: skip
 
 
 def line_of(row: Row) -> str:
@@ -666,6 +677,7 @@ def line_of(row: Row) -> str:
         _figure(row.predicted, "{:.2f}x"),
         _figure(row.observed, "{:.2f}x"),
         _figure(row.decided_after, "{:.0f}"),
+        _figure(row.measuring, "{:.1%}"),
         _regret(row),
         "  ".join(f"{peer} {_ratio(ratio)}" for peer, ratio in row.peers.items()),
     ).rstrip()
@@ -712,6 +724,10 @@ def summary_of(rows: list[Row]) -> str:
         above = sorted((row.regret, row.name) for row in whole if row.regret is not None and row.regret > 1.15)
         if above:
             lines.append("  above 1.15: " + ", ".join(f"{name} {regret:.2f}" for regret, name in reversed(above)))
+    costs = [(row.measuring, row.name) for row in whole if row.measuring is not None]
+    if costs:
+        cost, name = max(costs)
+        lines.append(f"measuring: at most {cost:.1%} of the items' own time ({name}; goal 3 %) {_mark(cost < 0.03)}")
     ratios = [(ratio, row.name, peer) for row in whole for peer, ratio in row.peers.items() if ratio is not None]
     if ratios:
         ratio, name, peer = max(ratios)

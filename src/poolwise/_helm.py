@@ -300,7 +300,7 @@ class PilotHelm:
         return held_share(self._heard(at), [(at, self._clock.now())])
 
     def _heard(self, since: float = 0.0) -> Sequence[Knock]:
-        knocks = tuple(self._probe.knocks)
+        knocks = self._probe.heard()
         return [Knock(*knock) for knock in knocks[bisect_left(knocks, since, key=itemgetter(0)) :]]
 
     def close(self) -> None:

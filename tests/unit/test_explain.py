@@ -12,6 +12,7 @@ from poolwise import Plan, Shape
 from poolwise._core.model import Done
 from poolwise._policy.demands import Demands, Estimate, Knock, held_share, kind_of
 from poolwise._policy.gauge import Gauge
+from poolwise._policy.pack import batch_seconds
 from poolwise._policy.roofs import Candidate, Ground, roofs, shortlist
 from poolwise._policy.trial import Trial
 
@@ -128,6 +129,16 @@ def test_gauge_sees_lanes_that_starve() -> None:
     assert gauge.rate(11.02) == pytest.approx(100, rel=0.1)  # While it works each lane seems to do 100 a second.
 
 
+def test_gauge_is_not_misled_by_a_lane_with_quick_items() -> None:
+    """Thirty items in 2 ms, and then one that takes long: all items over all lane-seconds, what is in hand included."""
+    gauge = Gauge(2, 10.0, children=False)
+    for lane, seconds in ((0, 0.002), (1, 0.3)):
+        gauge.add(Done(0, 0, [None], {}, 0, lane, 10.0, 0.01, 0.01), 1)
+        gauge.add(Done(0, 0, [None] * 30, {}, 0, lane, 10.01, seconds, 0.001), 30)
+    in_hand = 0.35 - 0.012 - batch_seconds(2)  # But for what the lane may not have told of yet.
+    assert gauge.rate(10.36) == pytest.approx(2 * 60 / (0.302 + in_hand), rel=0.05)
+
+
 def _window(trial: Trial, now: float, per_second: float, size: float = 0.001) -> float:
     assert trial.current is not None
     shape = trial.current.shape
@@ -222,6 +233,16 @@ def test_held_share_is_not_below_what_was_waited() -> None:
     clipped = held_share([Knock(1.09, 0.001, 0.085, True)], [(1.0, 1.1)])
     assert clipped is not None
     assert clipped.low < 0.5  # It went on to wait when the item was over.
+
+
+def test_a_wait_over_many_items_is_known_for_all_of_them() -> None:
+    """Items that let go of the GIL for a moment each keep a knocker waiting through many of them."""
+    items = [(1.0 + 0.003 * number, 1.003 + 0.003 * number - 1e-5) for number in range(100)]
+    for at in (1.001, 0.999):  # It came while the first ran, or just before.
+        share = held_share([Knock(at, 0.001, 0.299, True)], items)
+        assert share is not None
+        assert share.low > 0.95
+    assert held_share([Knock(0.9999, 0.001, 0.001, True)], items) is None  # It had the GIL before the first was over.
 
 
 def test_trial_waits_for_the_shape_before() -> None:

@@ -195,10 +195,11 @@ class LaneController:
         fewest: how many there must always be.
         known: what fewer lanes did before: (lanes, items a second, response time in seconds), or None.
         backlog: things that a lane may hold at a time, the running one included; 0 where lanes go at once.
-        local: lanes are a burden to nothing but this machine (the work computes for a good part), so they cost little.
         shortest_seconds: of a window: in less, the system's own unevenness is all that is seen.
 
     Attributes:
+        local: lanes are a burden to nothing but this machine (the work computes for a good part), so they cost little;
+            whoever knows sets it.
         cores_used_up: this machine's cores are what sets the pace now; whoever knows sets it.
     """
 
@@ -210,13 +211,12 @@ class LaneController:
         fewest: int = 1,
         known: tuple[int, float, float] | None = None,
         backlog: int = 0,
-        local: bool = False,
         shortest_seconds: float = 0.0,
     ) -> None:
         self._fewest = max(1, fewest)
         self._most = max(self._fewest, most)
         self._backlog = backlog
-        self._local = local
+        self.local = False
         self._shortest_seconds = shortest_seconds
         self._lanes = self._bounded(lanes)
         self._phase = "grow"
@@ -242,8 +242,15 @@ class LaneController:
         return self._lanes
 
     @property
+    def _free(self) -> bool:
+        """Whether lanes are a burden to nothing but this machine, so that fewer of them would spare nobody anything."""
+        return self.local or self.cores_used_up
+
+    @property
     def _pays(self) -> float:
-        return CHEAP_PAYS if self._local else PAYS
+        if self.cores_used_up:
+            return PAYS_CLEARLY
+        return CHEAP_PAYS if self.local else PAYS
 
     @property
     def at_base(self) -> bool:
@@ -326,7 +333,8 @@ class LaneController:
         if elasticity >= self._pays:
             self._proven = True
             return self._double()
-        if not self._proven and lanes > FEW:  # Their response times may be those of a line already: no use for Little.
+        if not self._proven and lanes > FEW and not self._free:
+            # Their response times may be those of a line already: no use for Little.
             return self._begin_to_shrink(lanes, per_second)
         return self._land(max(per_second, window.per_second))
 
@@ -345,9 +353,9 @@ class LaneController:
     def _land(self, per_second: float) -> None:
         """Go where Little's law puts the knee: as many lanes as items are being served, N = X R (Little, 1961).
 
-        Where this machine's own cores are used up, lanes are no burden to anybody else: the better of the two stays.
+        Where lanes are a burden to nobody else, the better of the two stays.
         """
-        if self.cores_used_up and self._below:
+        if self._free and self._below:
             lanes, before = self._below
             return self._settle(self._lanes if self._window.per_second > BETTER * before else lanes, rest=FIRST_REST)
         if self._idle_seconds > 0:
@@ -454,7 +462,7 @@ class LaneController:
             if self._is_low(lanes, per_second):
                 return self._settle(lanes, rest=FIRST_REST)
         rate = math.log(self._window.per_second)
-        if self._lanes == self._base and self._has_shifted(rate):
+        if self._lanes == self._base and self._has_shifted(rate) and not self.cores_used_up:
             return self._grow_again()
         if self._probe is not None:
             return self._go_on(self._probe, rate)
@@ -468,7 +476,7 @@ class LaneController:
             self._upward = not self._upward
             self._rest = 1
             return self._set(self._lanes, discard=False)
-        self._probe = _Probe(self._base, other, self._variance, CHEAP_WORTH if self._local else WORTH, [rate])
+        self._probe = _Probe(self._base, other, self._variance, CHEAP_WORTH if self.local else WORTH, [rate])
         return self._set(other)
 
     def _has_shifted(self, rate: float) -> bool:

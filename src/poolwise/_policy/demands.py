@@ -83,15 +83,19 @@ def held_share(knocks: Iterable[Knock], spans: Sequence[tuple[float, float]]) ->
     waited = slept = known = 0.0
     hits = count = 0
     for knock in knocks:
+        reached = knock.at + knock.waited
         place = bisect_right(starts, knock.at) - 1
-        if place < 0 or knock.at > spans[place][1]:
-            continue
+        if place < 0 or knock.at > spans[place][1]:  # It came between two items; did it wait for a whole one?
+            place += 1
+            if place >= len(spans) or reached < spans[place][1]:
+                continue
         count += 1
         slept += knock.slept
         if knock.held:
             hits += 1
             waited += knock.waited
-            known += min(knock.waited, spans[place][1] - knock.at)
+            during = spans[place : bisect_right(starts, reached)]
+            known += covered_seconds((max(start, knock.at), min(end, reached)) for start, end in during)
     if count == 0 or waited + slept <= 0:
         return None
     by_count = hits / count

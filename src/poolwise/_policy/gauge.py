@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from poolwise._core.model import Done
+from poolwise._policy.pack import batch_seconds
 
-_SILENCE_SECONDS = 0.15  # Longer than a batch takes to tell of what it has done (`_runtime/lanes.py`).
-_SILENT_TURNS = 4
+_SLACK_SECONDS = 0.025  # Of what a lane has done it tells that much later than it should (`_runtime/lanes.py`).
 
 
 @dataclass(slots=True)
@@ -87,22 +87,20 @@ class Gauge:
     def rate(self, now: float) -> float | None:
         """Return the items a second of the whole shape, or None where too little is known.
 
-        A lane that has not been heard of for long is taken to stand still: behind a lock some lanes starve, and what
-        the others do is not what the shape does.
+        All items over all lane-seconds, and not the mean of the lanes' rates: a lane that happened to have quick items
+        tells of a short time. What a lane has in hand counts as well, but for the time in which it may have finished
+        something and not told of it yet: the longer an item takes, the likelier it is the one that is in hand; and
+        behind a lock some lanes starve.
 
         Args:
             now: clock reading, in seconds.
         """
-        rates = []
-        for track in self._tracks.values():
-            spent = track.ended - track.begun
-            if now - track.ended > max(_SILENCE_SECONDS, _SILENT_TURNS * spent / max(1, track.items)):
-                rates.append(track.items / (now - track.begun))
-            elif track.items > 0 and spent > 0:
-                rates.append(track.items / spent)
-        if not any(rates):
+        heard = now - batch_seconds(self.lanes) - _SLACK_SECONDS
+        items = sum(track.items for track in self._tracks.values())
+        seconds = sum(max(track.ended, heard) - track.begun for track in self._tracks.values())
+        if items == 0 or seconds <= 0:
             return None
-        return sum(rates) / len(rates) * min(self.lanes, len(self._tracks))
+        return items / seconds * min(self.lanes, len(self._tracks))
 
 
 def _end_of_first(done: Done) -> float:

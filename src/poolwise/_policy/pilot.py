@@ -40,6 +40,7 @@ _WORTH_A_LOOK_SECONDS = 0.5
 _LOOK_SECONDS = 0.005
 _WARM_SECONDS = 15.0
 _FULL = 0.75  # Share of one core that lanes of one process use: more lanes would only fight for the GIL.
+_FULL_LANES = 64  # Of each worker process at first, at most, where a process with that many was used up.
 _LETS_GO = 0.5  # Share of the time with the GIL held below which it cannot be what holds lanes back.
 _IDLE = 0.4  # Share of one core below which lanes that do not help are held back by something inside the process.
 _MANY_SECONDS = 0.05  # What many lanes must have run for, to tell of the items.
@@ -47,7 +48,7 @@ _PATIENT_LOOKS = 3  # At lanes which do not change, before growth has ended.
 _PROMISING = 1.2  # Of worker processes, where the lanes use a process up: the cores that are left, over those in use.
 _MUCH = 0.2  # Waiting share of mixed work from which on the lane controller looks for more than the roofs ask for.
 _FEWEST_ITEMS, _ENOUGH_SECONDS = 4, 0.1  # That tell of work which does not clearly wait.
-_WORTH_LEAVING = 1.15  # What waiting work must gain to leave this process: it pays for every item on the way.
+_WORTH_LEAVING = 1.1  # What waiting work must gain to leave this process: it pays for every item on the way.
 _WINDOW_SHARE, _LANES_WINDOW_SHARE = 0.03, 0.02  # Of what is left: a window of a trial, and one of many lanes.
 _LONGEST_WINDOW_SECONDS = 0.3
 
@@ -115,6 +116,7 @@ class Pilot:
         self._all = 0  # Executions that ended well.
         self._trial: Trial | None = None
         self._control: LaneController | None = None
+        self._mixed = False  # By what was known when the lane controller began.
         self._moved = False  # The window that is open is the first of its shape.
         self._warm: Shape | None = None
         self._warm_since = 0.0
@@ -424,16 +426,16 @@ class Pilot:
         self.shape = shape
         fewest = 1 if self._lane_is_worker else shape.workers
         most = self._most_lanes(shape.workers)
-        local = self._demands is not None and kind_of(self._demands) == "mixed"
         self._control = LaneController(
             shape.total,
             most=most,
             fewest=fewest,
             known=known,
             backlog=_BACKLOG,
-            local=local,
             shortest_seconds=_LANE_WINDOW_SECONDS,
         )
+        self._mixed = self._demands is not None and kind_of(self._demands) == "mixed"
+        self._control.local = self._mixed
 
     def _to_lanes(
         self, shape: Shape, facts: Facts, reasons: Sequence[str], known: tuple[int, float, float] | None = None
@@ -462,6 +464,7 @@ class Pilot:
             self._demands = better
             self._publish(self.shape, ())
         control.cores_used_up = self._use.used_up(facts)
+        control.local = self._mixed or self._use.computes(self.shape.workers)
         if facts.starved:
             control.restart(facts.now)
         if not control.settled or control.lanes != self.shape.total:
@@ -525,7 +528,8 @@ class Pilot:
             f"{why} ({use.cores:.0%} of a core at {rate:,.4g} items/s), so worker processes were tried"
         )
         waits = not blocked and (self._demands.wait_share > 0.1 or self._coroutine)
-        lanes = (self.shape.total if full else -(-self.shape.total // workers)) if waits else 1
+        total = self.shape.total  # How many lanes pay there is found out there.
+        lanes = max(-(-total // workers), min(total, _FULL_LANES) if full else 1) if waits else 1
         lanes = max(1, min(lanes, self.ground.most_lanes, self.ground.most_total // workers))
         self._look.gauge = None
         self.stage = Stage.TRIAL

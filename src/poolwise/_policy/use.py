@@ -9,6 +9,7 @@ from poolwise._policy.look import Facts
 
 IDLE = 0.15  # Share of the cores: where fewer are idle, they are used up.
 _SECONDS = 0.05
+_COMPUTES = 0.6
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,10 @@ class UseMeter:
     def restart(self) -> None:
         """The shape has changed."""
         self._mark, self._looks = None, 0
+
+    def computes(self, workers: int) -> bool:
+        """Say whether this run used most of what so many workers could, when last looked at."""
+        return self.last > _COMPUTES * min(workers, self._cores)
 
     def used_up(self, facts: Facts) -> bool:
         """Say whether hardly a core was idle lately, whatever the shape was and whoever used them."""

@@ -23,6 +23,7 @@ BURST_SECONDS = 0.05
 _MOST_KNOCKS = 4096
 _IDLE_SECONDS = 60e-6  # How late a timer wakes a thread that nobody holds up, until it is learnt.
 _LEARNING = 0.1
+_OVERDUE_SECONDS = 0.002  # A knock that is so late waits for the GIL, and not for a core.
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,7 @@ class Probe:
         self._stop = threading.Event()
         self._cpu = 0.0
         self._children = _children_clock()
+        self._due: float | None = None  # When the knocker should have the GIL back, while it sleeps.
 
     def start(self, rest_seconds: float = 0.0) -> None:
         """Begin to knock; with `rest_seconds`, for `BURST_SECONDS` at a time, with such rests between."""
@@ -108,6 +110,18 @@ class Probe:
         """Read the clocks."""
         return Clocks(time.perf_counter(), time.process_time() - self._cpu, self._children(), self._cpu)
 
+    def heard(self) -> list[tuple[float, float, float, bool]]:
+        """Return the knocks, with the one that waits for the GIL while this is called.
+
+        It may wait for long: items that let go of the GIL for a moment, more often than every switch interval
+        (`sys.getswitchinterval`), take it back before the knocker is awake.
+        """
+        due, now = self._due, time.perf_counter()
+        knocks = list(self.knocks)
+        if self.on and due is not None and now - due > _OVERDUE_SECONDS:
+            knocks.append((due, 0.0, now - due, True))
+        return knocks
+
     def _knock(self, stop: threading.Event, rest_seconds: float) -> None:
         clock, sleep, cpu_clock = time.perf_counter, time.sleep, time.thread_time
         draw = random.Random().expovariate
@@ -122,8 +136,10 @@ class Probe:
             wanted = draw(1 / MEAN_SLEEP_SECONDS)
             before = switches() if switches is not None else 0
             started = clock()
+            self._due = started + wanted + idle
             sleep(wanted)
             ended = clock()
+            self._due = None
             # The sleep is one voluntary switch; waiting for the GIL after it is another.
             late = max(0.0, ended - started - wanted)
             held = switches() - before > 1 if switches is not None else late > 3 * idle + 50e-6
