@@ -80,6 +80,7 @@ class Engine:
         self.failures: dict[str, int] = {}
         self.active_seconds = 0.0  # While the backend held something.
         self.started = clock.now()
+        self._known = 0  # Taken last, in a row, with their outcomes.
         self._inbox: deque[Span | Settled] = deque()
         self._pending = Pending()
         self._flights: dict[int, Flight] = {}
@@ -108,14 +109,19 @@ class Engine:
     def offer(self, items: list[Any]) -> None:
         """Take the next items of the input."""
         self.meter.item_bytes.add(len(items), sampled_bytes(items))
+        self._known = 0
         self._inbox.append(Span(range(self.taken, self.taken + len(items)), items))
         self.taken += len(items)
         self.backend.wake()
 
     def offer_known(self, part: Settled) -> None:
         """Take the next items of the input with their outcomes: there is nothing to execute."""
+        number = len(part.indexes)
+        self.meter.item_bytes.add(number, sampled_bytes(part.items))
+        self.meter.value_bytes.add(number, sampled_bytes(part.values))
+        self._known += number
         self._inbox.append(part)
-        self.taken += len(part.indexes)
+        self.taken += number
         self.backend.wake()
 
     def expect(self, number: int) -> None:
@@ -148,7 +154,8 @@ class Engine:
         executed = self.settled - self.recorded
         if per_item is not None and executed > 100:
             per_item = max(per_item, lanes * self.active_seconds / executed)
-        return window(lanes, per_item, self.meter.mean_bytes, self._budget(), self.rules.limits.in_flight)
+        in_flight = self.rules.limits.in_flight
+        return window(lanes, per_item, self.meter.mean_bytes, self._budget(), in_flight, self._known)
 
     def _budget(self) -> int:
         """Return how many bytes may be between input and consumer; asks the system only when it begins to matter."""

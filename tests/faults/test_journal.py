@@ -59,13 +59,13 @@ def started(folder: Path, way: tuple[str, int, float, bool]) -> subprocess.Popen
 
 
 def calls(folder: Path) -> list[tuple[int, float]]:
-    """The calls so far: item and Unix time. A line that was cut by the kill does not count."""
+    """The calls so far: item and Unix time. A line that is still being written does not count."""
     try:
         text = (folder / "calls").read_text()
     except FileNotFoundError:
         return []
     made = []
-    for line in text.splitlines():
+    for line in text.split("\n")[:-1]:
         item, _, at = line.partition(" ")
         made.append((int(item), float(at)))
     return made

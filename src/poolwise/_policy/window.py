@@ -8,6 +8,7 @@ from poolwise._policy.pack import batch_seconds
 
 _BATCHES = 2
 FEWEST_PER_LANE = 4
+MOST_KNOWN = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,10 +18,12 @@ class Window:
     Attributes:
         near: taken and not yet yielded, while the consumer is away; also taken and not yet settled, always.
         far: taken and not yet yielded, while the consumer waits for a straggler.
+        least: so many are taken at once, or none yet.
     """
 
     near: int
     far: int
+    least: int = 1
 
 
 def window(
@@ -29,6 +32,7 @@ def window(
     mean_bytes: float | None,
     buffered_bytes: int,
     in_flight: int | None,
+    known: int = 0,
 ) -> Window:
     """Choose the window.
 
@@ -41,8 +45,10 @@ def window(
         mean_bytes: of an item and its value, or None.
         buffered_bytes: `Limits.buffered_bytes`.
         in_flight: `Limits.in_flight`: a hard bound, or None.
+        known: how many items were taken last, in a row, whose outcomes a journal had: as many more may be taken at
+            once, as they cost next to nothing. A few: the next one may have to be executed.
     """
-    near = FEWEST_PER_LANE * lanes
+    near = max(FEWEST_PER_LANE * lanes, min(known, MOST_KNOWN))
     if seconds_per_item:
         near = max(near, int(_BATCHES * batch_seconds(lanes) * lanes / seconds_per_item))
     far = near
@@ -52,4 +58,4 @@ def window(
         far = affordable
     if in_flight is not None:
         near, far = min(near, in_flight), min(max(near, far), in_flight)
-    return Window(max(1, near), max(1, near, far))
+    return Window(max(1, near), max(1, near, far), max(1, min(known, near) // 2))

@@ -15,13 +15,13 @@ from poolwise._core.journal import Recorded
 from poolwise._core.keys import decode
 from poolwise._runtime.journal import (
     COLUMNS,
-    INSERT,
     SCHEMA,
     check_identity,
     check_whole,
     checksum,
     connect,
     explained,
+    inserting,
     recorded,
 )
 
@@ -165,7 +165,7 @@ class Reader:
         """
         for row in self._rows(f"SELECT {COLUMNS} FROM outcome ORDER BY key"):
             try:
-                yield recorded(row, self.path)
+                yield recorded([row], self.path)[0]
             except JournalCorrupt:
                 raise
             except JournalError as error:
@@ -275,7 +275,7 @@ def _copy_rows(source: sqlite3.Connection, new: sqlite3.Connection, order: str) 
     try:
         for row in source.execute(f"SELECT * FROM outcome ORDER BY key {order}"):
             if checksum(row[0], row[1], row[2]) == row[-1]:
-                new.execute(INSERT, row)
+                new.execute(inserting(1), row)
             else:
                 bad += 1
     except (sqlite3.Error, TypeError, ValueError):
