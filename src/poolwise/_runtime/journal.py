@@ -53,7 +53,7 @@ CREATE TABLE outcome (
     key PRIMARY KEY NOT NULL, value, failure TEXT, attempts INTEGER NOT NULL, started REAL NOT NULL,
     seconds REAL NOT NULL, cpu_seconds REAL, batch INTEGER NOT NULL, worker INTEGER NOT NULL, lane INTEGER NOT NULL,
     run INTEGER NOT NULL, checksum INTEGER NOT NULL
-) WITHOUT ROWID;
+);
 PRAGMA application_id = {APPLICATION_ID};
 PRAGMA user_version = {VERSION};
 """

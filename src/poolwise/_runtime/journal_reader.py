@@ -273,7 +273,7 @@ def _copy_rows(source: sqlite3.Connection, new: sqlite3.Connection, order: str) 
     bad = 0
     new.execute("BEGIN")
     try:
-        for row in source.execute(f"SELECT * FROM outcome ORDER BY key {order}"):
+        for row in source.execute(f"SELECT * FROM outcome ORDER BY rowid {order}"):
             if checksum(row[0], row[1], row[2]) == row[-1]:
                 new.execute(inserting(1), row)
             else:
