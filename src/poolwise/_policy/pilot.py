@@ -351,8 +351,8 @@ class Pilot:
         return self._hold(reasons)
 
     def _known_beside(self, best: Shape, trial: Trial, demands: Demands) -> tuple[int, float, float] | None:
-        """Return what fewer lanes than the best shape's were seen to do, for the lane controller."""
-        fewer = [shape for shape in trial.rates if shape.total < best.total]
+        """Return what fewer lanes of as many workers were seen to do, for the lane controller."""
+        fewer = [shape for shape in trial.rates if shape.total < best.total and shape.workers == best.workers]
         if not fewer:
             return None
         shape = max(fewer, key=lambda shape: shape.total)
@@ -463,7 +463,7 @@ class Pilot:
         elif (better := self._look.reconsidered(self._demands, facts.now)) is not None:
             self._demands = better
             self._publish(self.shape, ())
-        control.cores_used_up = self._use.used_up(facts)
+        control.cores_used_up = self._use.used_up(facts) or self._use.last > _FULL * self.shape.workers
         control.local = self._mixed or self._use.computes(self.shape.workers)
         if facts.starved:
             control.restart(facts.now)
