@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from poolwise.cli.consume import consume, explain, trace_options
 from poolwise.cli.interrupts import Interrupts
+from poolwise.cli.streams import keep_apart
 from poolwise.cli.terminal import DONE, CommandError, Tally, expect_bar, failure, say
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ def images_command(command: ImagesCommand) -> int:
     from poolwise import PoolwiseError
     from poolwise.jobs.images import SUFFIXES, find_images, images
 
+    journal = command.options.get("journal")
+    keep_apart((journal and journal.path, "the journal"), (command.trace, "the trace"))
     try:
         options: Any = {**command.operations, **command.options, **trace_options(command.trace)}
         run = images(command.source, command.destination, **options)

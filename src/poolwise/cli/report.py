@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from poolwise import PoolwiseError
 from poolwise.cli.consume import explain
-from poolwise.cli.streams import claim_stdout
+from poolwise.cli.streams import claim_stdout, keep_apart
 from poolwise.cli.terminal import DONE
 
 
@@ -32,6 +32,12 @@ def report_command(command: ReportCommand) -> int:
     from poolwise._runtime.journal_reader import Reader
     from poolwise.report.recorded import story_of
 
+    keep_apart(
+        (command.journal, "the journal"),
+        (command.page, "the page"),
+        (command.plot, "the pictures"),
+        (command.trace, "the trace"),
+    )
     try:
         with Reader(command.journal) as reader:
             story = story_of(reader)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from poolwise._core.journal import Recorded
 from poolwise.cli.records import outcome_fields, plain_key, recorded_line
 from poolwise.cli.run import open_file
-from poolwise.cli.streams import LineWriter, OutputClosed, OutputFailed, claim_stdout
+from poolwise.cli.streams import LineWriter, OutputClosed, OutputFailed, claim_stdout, keep_apart
 from poolwise.cli.terminal import DONE, FAILED, say, say_error
 
 if TYPE_CHECKING:
@@ -49,6 +49,11 @@ def show_command(command: ShowCommand) -> int:
     from poolwise import JournalError
     from poolwise._runtime.journal_reader import Reader, salvage
 
+    keep_apart(
+        (command.path, "the journal"),
+        (command.output, "the file for outcomes"),
+        (command.save, "the copy of a journal"),
+    )
     try:
         if command.save is not None:
             saved, wrong = salvage(command.path, command.save)
