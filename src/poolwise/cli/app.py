@@ -331,8 +331,6 @@ def _report(
     """
     from poolwise.cli.report import ReportCommand, report_command
 
-    if output is None and plot is None and trace is None:
-        raise CommandError("nothing to write is named; give -o FILE, --plot FILE, or --trace FILE")
     return _guarded(lambda: report_command(ReportCommand(journal, page=output, plot=plot, trace=trace)))
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from poolwise.cli.consume import consume, explain, trace_options
 from poolwise.cli.interrupts import Interrupts
 from poolwise.cli.streams import keep_apart
-from poolwise.cli.terminal import DONE, CommandError, Tally, expect_bar, failure, say
+from poolwise.cli.terminal import DONE, CommandError, Tally, expect_bar, failure, one_line, say
 
 if TYPE_CHECKING:
     from poolwise import Outcome
@@ -58,7 +58,7 @@ def images_command(command: ImagesCommand) -> int:
 def _report(outcome: Outcome[str]) -> None:
     if outcome.error is not None:
         name, message = failure(outcome.error)
-        say(f"failed: {outcome.key}: {message if name == 'ImageError' else f'{name}: {message}'}")
+        say(f"failed: {one_line(outcome.key)}: {message if name == 'ImageError' else f'{name}: {message}'}")
 
 
 def parse_size(text: str) -> tuple[int, int]:

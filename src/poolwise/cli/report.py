@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from poolwise import PoolwiseError
 from poolwise.cli.consume import explain
 from poolwise.cli.streams import claim_stdout, keep_apart
-from poolwise.cli.terminal import DONE
+from poolwise.cli.terminal import DONE, CommandError
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,8 @@ def report_command(command: ReportCommand) -> int:
     )
     try:
         with Reader(command.journal) as reader:
+            if command.page is command.plot is command.trace is None:
+                raise CommandError("nothing to write is named; give -o FILE, --plot FILE, or --trace FILE")
             story = story_of(reader)
         if command.page == "-":
             from poolwise.report.page import html
