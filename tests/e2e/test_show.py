@@ -253,3 +253,13 @@ def test_a_killed_run_and_one_that_goes_on(poolwise: Any, lines: Lines, tmp_path
     assert "did not end by itself (killed?)\n" in poolwise("show", path).out.decode()
     assert poolwise("run", "functions:wait_at_gate", lines([1]), "--journal", path, "--shape", "serial").code == 0
     assert "did not end by itself (killed?)\n" in poolwise("show", path).out.decode()
+
+
+def test_csv_keeps_what_is_no_text_apart(poolwise: Any, lines: Lines, tmp_path: Path) -> None:
+    """A lone surrogate and the text of its escape are two cells; the help says what CSV is good for."""
+    path = str(tmp_path / "run.db")
+    keys = map(json.dumps, ["\ud800", "\\ud800"])
+    assert poolwise("run", "functions:same", lines(keys), "--jsonl", "--journal", path).code == 0
+    rows = list(csv.DictReader(io.StringIO(poolwise("show", path, "--values", "--csv").out.decode())))
+    assert {row["key"] for row in rows} == {'"\\ud800"', "\\ud800"}
+    assert "formula" in poolwise("show", "--help").out.decode()

@@ -7,6 +7,7 @@ import csv
 import io
 import json
 import os
+import re
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from poolwise._runtime.journal_reader import Reader, Summary
 
 _UNENDED = {True: "goes on", False: "did not end by itself (killed?)", None: "did not end by itself, or goes on"}
+_SURROGATE = re.compile("[\ud800-\udfff]")  # Alone, so no UTF-8; only an escape can say it.
 _COLUMNS = (
     "key", "ok", "value", "error_type", "error", "attempts", "started", "finished", "seconds", "cpu_seconds", "worker",
     "lane",
@@ -173,10 +175,12 @@ def _csv_line(outcome: Any) -> bytes:
 
 
 def _cell(value: Any) -> str:
-    return value if isinstance(value, str) else "" if value is None else json.dumps(value)
+    if value is None:
+        return ""
+    return value if isinstance(value, str) and not _SURROGATE.search(value) else json.dumps(value)
 
 
 def _csv(cells: Iterable[str]) -> bytes:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerow(cells)
-    return text.getvalue().encode("utf-8", "backslashreplace")
+    return text.getvalue().encode()
