@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import os
 import sqlite3
@@ -470,3 +471,73 @@ def test_a_forked_child_takes_no_lock_away(journal: str) -> None:
     os.waitpid(child, 0)
     assert os.path.exists(f"{journal}.lock")
     assert list(results) == [1, 2, 3, 4, 5]
+
+
+def test_a_symbolic_link_is_the_same_journal(journal: str, tmp_path: Path) -> None:
+    """Lock and write-ahead log are those of the file itself, whatever path leads to it."""
+    link = tmp_path / "folder" / "link.db"
+    link.parent.mkdir()
+    link.symlink_to(journal)
+    results = poolwise.map(one, range(5), journal=link)  # Before there is a file at all.
+    with pytest.raises(JournalLocked, match="this process"):
+        poolwise.map(one, range(5), journal=journal)
+    assert list(results) == [1, 2, 3, 4, 5]
+    results = poolwise.map(one, range(5), journal=journal)
+    with pytest.raises(JournalLocked, match="this process"):
+        poolwise.map(one, range(5), journal=link)
+    assert list(results) == [1, 2, 3, 4, 5]
+    assert sorted(os.listdir(link.parent)) == ["link.db"]
+
+
+def test_a_hard_link_is_refused(journal: str, tmp_path: Path) -> None:
+    """Each name would have a write-ahead log of its own; a copy is fine."""
+    list(poolwise.map(one, range(5), journal=journal))
+    os.link(journal, tmp_path / "other.db")
+    with pytest.raises(JournalError, match=r"2 names \(hard links\).*copy it"):
+        poolwise.map(one, range(5), journal=journal)
+    (tmp_path / "other.db").unlink()
+    assert list(poolwise.map(one, range(5), journal=journal)) == [1, 2, 3, 4, 5]
+
+
+def test_no_file_is_no_journal(tmp_path: Path) -> None:
+    """What cannot last is refused at once, and leaves nothing behind."""
+    for path in (":memory:", ""):
+        with pytest.raises(UsageError, match="the path of a file"):
+            poolwise.map(one, range(5), journal=path)
+    with pytest.raises(JournalError, match="is a folder"):
+        poolwise.map(one, range(5), journal=tmp_path)
+    assert not os.path.exists(f"{tmp_path}.lock")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes with names here")
+def test_devices_and_pipes_are_no_journals(tmp_path: Path) -> None:
+    """Nothing waits for the other end of a pipe."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for path in (pipe, Path(os.devnull)):
+        with pytest.raises(JournalError, match="is no regular file"):
+            poolwise.map(one, range(5), journal=path)
+    assert os.listdir(tmp_path) == ["pipe"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="what is open cannot be removed here")
+@pytest.mark.parametrize("instead", [False, True])
+def test_a_journal_removed_during_the_run(journal: str, instead: bool) -> None:
+    """One sentence says so, also where another file has its name now."""
+    with pytest.raises(JournalError, match="was removed while the run wrote it"):
+        for value in poolwise.map(one, range(5), journal=journal, shape="1x1"):
+            if value == 1:
+                os.rename(journal, f"{journal}.old")
+                if instead:
+                    Path(journal).touch()
+
+
+def test_no_room_for_the_lock(journal: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that is full at the start is said to be."""
+
+    def full(path: str) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", path)
+
+    monkeypatch.setattr("poolwise._runtime.filelock.FileLock", full)
+    with pytest.raises(JournalError, match=r"No space left on device\); make room"):
+        poolwise.map(one, range(5), journal=journal)

@@ -10,12 +10,14 @@ pickled, and a checksum over both, so that a damaged file gives an error and nev
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import json
 import math
 import os
 import pickle
 import sqlite3
+import stat
 import sys
 import threading
 import time
@@ -43,6 +45,7 @@ _BUSY_SECONDS = 10.0
 _CACHE_BYTES = 32 * 1024 * 1024  # Texts come in any order: each may be for another page.
 _CHECKPOINT_PAGES = 4000
 _MAGIC = b"SQLite format 3\0"
+_NO_ROOM = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
 SCHEMA = f"""
 CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -227,8 +230,10 @@ class Store:
     """
 
     def __init__(self, journal: Journal, owner: Owner) -> None:
-        self.path = os.fspath(journal.path)
+        # SQLite names the write-ahead log after the path, and so does the lock: a link must not be another name.
+        self.path = os.path.realpath(journal.path)
         self.durable = journal.durable
+        _check_only_name(self.path)
         with contextlib.ExitStack() as undo:
             self._lock = self._held()
             undo.callback(self._lock.release)
@@ -248,9 +253,8 @@ class Store:
                 f"(reading it meanwhile is fine: poolwise show {self.path})"
             ) from None
         except OSError as error:
-            raise JournalError(
-                f"{self.path} cannot be written ({error.strerror or error}); give another path"
-            ) from error
+            remedy = "make room, or give another path" if error.errno in _NO_ROOM else "give another path"
+            raise JournalError(f"{self.path} cannot be written ({error.strerror or error}); {remedy}") from error
 
     def _prepare(self, journal: Journal, owner: Owner) -> None:
         reader = self._reader
@@ -336,8 +340,7 @@ def connect(path: str, *, read_only: bool = False, untouched: bool = False) -> s
         JournalError: it cannot be opened.
         JournalMismatch: it is no SQLite database.
     """
-    if os.path.isdir(path):
-        raise JournalError(f"{path} is a folder; a journal is a file in it, such as {os.path.join(path, 'run.db')}")
+    _check_regular(path)
     try:
         with open(path, "rb") as file:
             start = file.read(len(_MAGIC))
@@ -363,6 +366,33 @@ def connect(path: str, *, read_only: bool = False, untouched: bool = False) -> s
         return sqlite3.connect(path, timeout=_BUSY_SECONDS, check_same_thread=False, isolation_level=None)
     except sqlite3.Error as error:
         raise JournalError(f"{path} cannot be opened ({error}); is its folder there, and may it be written?") from error
+
+
+def _check_regular(path: str) -> os.stat_result | None:
+    """Return what the system says of a file, or None where there is none.
+
+    Raises:
+        JournalError: it is a folder, a device, or a pipe.
+    """
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    if stat.S_ISDIR(found.st_mode):
+        raise JournalError(f"{path} is a folder; a journal is a file in it, such as {os.path.join(path, 'run.db')}")
+    if not stat.S_ISREG(found.st_mode):
+        raise JournalError(f"{path} is no regular file, as a journal must be; give another path")
+    return found
+
+
+def _check_only_name(path: str) -> None:
+    """Raise JournalError where a journal to be written is no regular file, or has other names (hard links)."""
+    found = _check_regular(path)
+    if found is not None and found.st_nlink > 1:
+        raise JournalError(
+            f"{path} has {found.st_nlink} names (hard links), and written through two of them it would lose outcomes; "
+            "copy it, and give the copy"
+        )
 
 
 def _quoted(path: str) -> str:
@@ -474,6 +504,7 @@ class Writer(threading.Thread):
     def __init__(self, path: str, durable: bool, run: int) -> None:
         super().__init__(name="poolwise-journal", daemon=True)
         self._path = path
+        self._file = os.stat(path)
         self._durable = durable
         self._run_id = run
         self._changed = threading.Condition()
@@ -574,6 +605,7 @@ class Writer(threading.Thread):
             more = not self._closing
         rows = list(chain.from_iterable(chunks))
         if rows or note is not None:
+            self._check_there()
             connection.execute("BEGIN IMMEDIATE")
             self._insert(connection, rows)
             if note is not None:
@@ -586,6 +618,18 @@ class Writer(threading.Thread):
             self._committed += len(rows)
             self._changed.notify_all()
         return more or bool(self._chunks) or self._note is not None
+
+    def _check_there(self) -> None:
+        """Raise JournalError where the file has gone: SQLite would write on, to what nobody can open any more."""
+        try:
+            there = os.path.samestat(os.stat(self._path), self._file)
+        except FileNotFoundError:
+            there = False
+        if not there:
+            raise JournalError(
+                f"{self._path} was removed while the run wrote it, and what it held has gone with it; "
+                "run it again, which begins anew"
+            )
 
     def _next_chunks(self) -> list[list[Row]]:
         """Return the oldest chunks: few enough rows to be committed soon."""
