@@ -28,9 +28,9 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import accumulate, chain, repeat
 from typing import Any
 
-from poolwise._core.errors import JournalCorrupt, JournalError, JournalLocked, JournalMismatch, TaskError
+from poolwise._core.errors import JournalCorrupt, JournalError, JournalLocked, JournalMismatch, TaskError, TaskFailed
 from poolwise._core.journal import MOST_VALUE_BYTES, Journal, Owner, Recorded
-from poolwise._core.keys import Stored, decode
+from poolwise._core.keys import Stored, decode, shown
 from poolwise._runtime import filelock, host
 
 APPLICATION_ID = 0x706F6F6C  # "pool"
@@ -173,12 +173,17 @@ def checksum(key: Any, value: Any, failure: Any) -> int:
     return zlib.crc32(f"{key!r}\n{failure}\n{value}".encode())
 
 
-def recorded(rows: Sequence[Row], path: str) -> list[Recorded]:
+def recorded(rows: Sequence[Row], path: str, *, unreadable_fails: bool = False) -> list[Recorded]:
     """Return the outcomes of rows with `COLUMNS`.
+
+    Args:
+        rows: of the table.
+        path: of the journal, for messages.
+        unreadable_fails: a value that needs what is not here is a failed outcome.
 
     Raises:
         JournalCorrupt: a checksum is wrong.
-        JournalError: a value needs what is not here.
+        JournalError: a value needs what is not here, where that does not make it a failed outcome.
     """
     if not rows:
         return []
@@ -187,11 +192,18 @@ def recorded(rows: Sequence[Row], path: str) -> list[Recorded]:
         if found != check:
             raise JournalCorrupt(f"{path} is damaged: what it says of {key!r:.60} is not what was written{_REMEDY}")
     values: list[Any]
+    errors: list[TaskError | None] = [None] * len(rows)
     if set(map(type, stored)) == {str}:
         values = json.loads(f"[{','.join(stored)}]")
     else:
-        values = [_loaded(key, value, path) for key, value in zip(keys, stored)]
-    errors: list[TaskError | None] = [None] * len(rows)
+        values = [None] * len(rows)
+        for position, (key, value) in enumerate(zip(keys, stored)):
+            try:
+                values[position] = _loaded(key, value, path)
+            except JournalError as error:
+                if not unreadable_fails:
+                    raise
+                errors[position] = TaskFailed(str(error), key=decode(key), attempts=attempts[position])
     for position, (value, failure) in enumerate(zip(values, failures)):
         if failure is not None and isinstance(value, TaskError):
             values[position], errors[position] = None, value
@@ -204,7 +216,7 @@ def _loaded(key: Stored, stored: str | bytes | None, path: str) -> Any:
         return load_value(stored)
     except Exception as error:
         raise JournalError(
-            f"the value of {decode(key)!r} in {path} cannot be read here ({type(error).__name__}: {error}); "
+            f"the value of {shown(decode(key))} in {path} cannot be read here ({type(error).__name__}: {error}); "
             "what it is made of must be importable"
         ) from error
 
@@ -294,7 +306,7 @@ class Store:
 
         Raises:
             JournalCorrupt: the file is damaged.
-            JournalError: a value cannot be read here.
+            JournalError: it cannot be read.
         """
         largest = self._largest_int
         asked = [key for key in keys if not (type(key) is int and key > largest)]
@@ -308,7 +320,9 @@ class Store:
                 marks = ",".join("?" * len(part))
                 statement = f"SELECT {COLUMNS} FROM outcome WHERE key IN ({marks}){only}"
                 rows = self._reader.execute(statement, tuple(part)).fetchall()
-                found.update(zip((row[0] for row in rows), recorded(rows, self.path)))
+                found.update(zip((row[0] for row in rows), recorded(rows, self.path, unreadable_fails=True)))
+        if self.retry_failed:  # Of these, now, such as cannot be read here.
+            return {key: outcome for key, outcome in found.items() if outcome.error is None}
         return found
 
     def note(self, facts: dict[str, Any], *, finished: bool) -> None:
