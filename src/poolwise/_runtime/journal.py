@@ -425,15 +425,16 @@ class _explained:
         pass
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, sqlite3.Error):
+        if isinstance(error, (sqlite3.Error, UnicodeDecodeError)):
             raise explained(error, self._path) from error
 
 
-def explained(error: sqlite3.Error, path: str) -> JournalError:
-    """Return the JournalError for an error of SQLite."""
+def explained(error: sqlite3.Error | UnicodeDecodeError, path: str) -> JournalError:
+    """Return the JournalError for an error of SQLite; it may quote damaged text, which cannot be decoded."""
     text = str(error)
     name = getattr(error, "sqlite_errorname", "")
-    if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")) or "malformed" in text or "not a database" in text:
+    damaged = isinstance(error, UnicodeDecodeError) or name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB"))
+    if damaged or "malformed" in text or "not a database" in text:
         return JournalCorrupt(f"{path} is damaged ({text}){_REMEDY}")
     if name.startswith(("SQLITE_FULL", "SQLITE_IOERR")) or "full" in text or "disk I/O" in text:
         return JournalError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+from collections import deque
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
@@ -26,6 +27,10 @@ from poolwise._runtime.journal import (
     inserting,
     recorded,
 )
+
+_LARGEST_ROWID = (1 << 63) - 1
+_LEAST_ROW_BYTES = 16
+_MOST_RANGES = 5_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +145,7 @@ class Reader:
         try:
             check_identity(self._connection, path)
             check_whole(self._connection, path)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:
             self._connection.close()
             raise explained(error, path) from error
         except JournalError:
@@ -156,7 +161,7 @@ class Reader:
     def _rows(self, statement: str) -> Iterator[tuple[Any, ...]]:
         try:
             yield from self._connection.execute(statement)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:
             raise explained(error, self.path) from error
 
     def outcomes(self) -> Iterator[Recorded | tuple[Any, JournalError]]:
@@ -253,6 +258,7 @@ def salvage(path: str, target: str) -> tuple[int, int]:
     """
     if os.path.exists(target):
         raise JournalError(f"{target} exists already; give another path")
+<<<<<<< HEAD
     try:
         with closing(_opened(path, untouched=True)) as source, closing(connect(target)) as new:
             return _copy(source, new, path)
@@ -273,11 +279,28 @@ def _copy(source: sqlite3.Connection, new: sqlite3.Connection, path: str) -> tup
     # Up to the damage, and from the other end down to it; where the tree is whole, both see the same.
     wrong = max(_copy_outcomes(source, new, order) for order in ("ASC", "DESC"))
     saved = int(new.execute("SELECT count(*) FROM outcome").fetchone()[0])
+=======
+    with closing(connect(path, read_only=True, untouched=True)) as source, closing(connect(target)) as new:
+        new.executescript(f"BEGIN; {SCHEMA} COMMIT;")
+        with suppress(sqlite3.Error, UnicodeDecodeError):
+            source.execute("PRAGMA writable_schema=ON")  # Reads on where the schema does not fit the file's length.
+        for table, width in (("about", 2), ("run", 4)):
+            try:
+                rows = source.execute(f"SELECT * FROM {table}").fetchall()
+            except (sqlite3.Error, UnicodeDecodeError):
+                continue
+            new.executemany(f"INSERT OR IGNORE INTO {table} VALUES ({','.join('?' * width)})", rows)
+        new.execute("BEGIN")
+        wrong = _copy_around_damage(source, new, os.path.getsize(path))
+        new.execute("COMMIT")
+        saved = int(new.execute("SELECT count(*) FROM outcome").fetchone()[0])
+>>>>>>> fb
     if not saved:
         raise JournalCorrupt(f"nothing of {path} can be read")
     return saved, wrong
 
 
+<<<<<<< HEAD
 def _copy_outcomes(source: sqlite3.Connection, new: sqlite3.Connection, order: str) -> int:
     """Copy outcomes until the damage; returns how many were passed over because their checksum was wrong."""
     bad = 0
@@ -331,3 +354,58 @@ def in_use(path: str) -> bool | None:
         except OSError:
             return None
     return False
+=======
+def _copy_around_damage(source: sqlite3.Connection, new: sqlite3.Connection, size: int) -> int:
+    """Copy rows up to the damage, from the other end down to it, and so in each half of what is left between.
+
+    Returns:
+        How many were passed over because their checksum was wrong.
+    """
+    wrong = 0
+    ranges = deque([(-_LARGEST_ROWID - 1, _LARGEST_ROWID)])
+    for attempt in range(_MOST_RANGES):
+        if not ranges:
+            break
+        low, high = ranges.popleft()
+        bad, reached = _copy_rows(source, new, low, high, "ASC")
+        wrong += bad
+        if reached is None:
+            continue
+        low = max(low, reached + 1)
+        bad, back = _copy_rows(source, new, low, high, "DESC")
+        wrong += bad
+        if back is None:  # All of it could be read from that end.
+            continue
+        high = min(high, back - 1)
+        if attempt == 0:  # The ends of the table may be lost: it has no more rows than there is room for.
+            low, high = max(low, -1), min(high, max(low, 0) + size // _LEAST_ROW_BYTES)
+        if low < high:
+            middle = (low + high) // 2
+            ranges += [(low, middle), (middle + 1, high)]
+    return wrong
+
+
+def _copy_rows(
+    source: sqlite3.Connection, new: sqlite3.Connection, low: int, high: int, order: str
+) -> tuple[int, int | None]:
+    """Copy rows of a range until the damage.
+
+    Returns:
+        How many were passed over because their checksum was wrong, and the last rowid before the damage: the end at
+        which it began where there was none, None where there was no damage.
+    """
+    bad, reached = 0, low - 1 if order == "ASC" else high + 1
+    try:
+        rows = source.execute(
+            f"SELECT rowid, * FROM outcome WHERE rowid BETWEEN ? AND ? ORDER BY rowid {order}", (low, high)
+        )
+        for rowid, *row in rows:
+            reached = rowid
+            if checksum(row[0], row[1], row[2]) == row[-1]:
+                new.execute(inserting(1), row)
+            else:
+                bad += 1
+    except (sqlite3.Error, TypeError, ValueError):
+        return bad, reached
+    return bad, None
+>>>>>>> fb
