@@ -314,13 +314,17 @@ class Store:
             self._largest_int = max(key for key in keys if type(key) is int)
         found: dict[Stored, Recorded] = {}
         only = " AND failure IS NULL" if self.retry_failed else ""
-        with _explained(self.path):
-            for begin in range(0, len(asked), _ASKED_AT_ONCE):
-                part = asked[begin : begin + _ASKED_AT_ONCE]
-                marks = ",".join("?" * len(part))
-                statement = f"SELECT {COLUMNS} FROM outcome WHERE key IN ({marks}){only}"
-                rows = self._reader.execute(statement, tuple(part)).fetchall()
-                found.update(zip((row[0] for row in rows), recorded(rows, self.path, unreadable_fails=True)))
+        try:
+            with _explained(self.path):
+                for begin in range(0, len(asked), _ASKED_AT_ONCE):
+                    part = asked[begin : begin + _ASKED_AT_ONCE]
+                    marks = ",".join("?" * len(part))
+                    statement = f"SELECT {COLUMNS} FROM outcome WHERE key IN ({marks}){only}"
+                    rows = self._reader.execute(statement, tuple(part)).fetchall()
+                    found.update(zip((row[0] for row in rows), recorded(rows, self.path, unreadable_fails=True)))
+        except JournalError:
+            self.writer.check_there()  # That may be why.
+            raise
         if self.retry_failed:  # Of these, now, such as cannot be read here.
             return {key: outcome for key, outcome in found.items() if outcome.error is None}
         return found
@@ -597,16 +601,20 @@ class Writer(threading.Thread):
                 while self._write(connection):
                     pass
         except BaseException as error:  # Whoever waits for this thread must hear of it, whatever it is.
-            failure = (
-                error
-                if isinstance(error, JournalError)
-                else JournalError(
-                    f"the journal {self._path} failed ({type(error).__name__}: {error}); what is recorded stays"
-                )
-            )
+            failure = self._failure_of(error)
             with self._changed:
                 self._error = failure
                 self._changed.notify_all()
+
+    def _failure_of(self, error: BaseException) -> JournalError:
+        with contextlib.suppress(OSError):
+            try:
+                self.check_there()
+            except JournalError as gone:  # That is why.
+                return gone
+        if isinstance(error, JournalError):
+            return error
+        return JournalError(f"the journal {self._path} failed ({type(error).__name__}: {error}); what is recorded stays")
 
     def _write(self, connection: sqlite3.Connection) -> bool:
         """Wait for rows, and commit them; returns whether there may be more."""
@@ -620,7 +628,7 @@ class Writer(threading.Thread):
             more = not self._closing
         rows = list(chain.from_iterable(chunks))
         if rows or note is not None:
-            self._check_there()
+            self.check_there()
             connection.execute("BEGIN IMMEDIATE")
             self._insert(connection, rows)
             if note is not None:
@@ -634,7 +642,7 @@ class Writer(threading.Thread):
             self._changed.notify_all()
         return more or bool(self._chunks) or self._note is not None
 
-    def _check_there(self) -> None:
+    def check_there(self) -> None:
         """Raise JournalError where the file has gone: SQLite would write on, to what nobody can open any more."""
         try:
             there = os.path.samestat(os.stat(self._path), self._file)

@@ -258,7 +258,6 @@ def salvage(path: str, target: str) -> tuple[int, int]:
     """
     if os.path.exists(target):
         raise JournalError(f"{target} exists already; give another path")
-<<<<<<< HEAD
     try:
         with closing(_opened(path, untouched=True)) as source, closing(connect(target)) as new:
             return _copy(source, new, path)
@@ -273,88 +272,25 @@ def salvage(path: str, target: str) -> tuple[int, int]:
 
 def _copy(source: sqlite3.Connection, new: sqlite3.Connection, path: str) -> tuple[int, int]:
     new.executescript(f"BEGIN; {SCHEMA} COMMIT;")
+    with suppress(sqlite3.Error, UnicodeDecodeError):
+        source.execute("PRAGMA writable_schema=ON")  # Reads on where the schema does not fit the file's length.
     for table, width in (("about", 2), ("run", 4)):
         rows = _until_damage(source, f"SELECT * FROM {table}")
         new.executemany(f"INSERT OR IGNORE INTO {table} VALUES ({','.join('?' * width)})", rows)
-    # Up to the damage, and from the other end down to it; where the tree is whole, both see the same.
-    wrong = max(_copy_outcomes(source, new, order) for order in ("ASC", "DESC"))
+    new.execute("BEGIN")
+    wrong = _copy_around_damage(source, new, os.path.getsize(path))
+    new.execute("COMMIT")
     saved = int(new.execute("SELECT count(*) FROM outcome").fetchone()[0])
-=======
-    with closing(connect(path, read_only=True, untouched=True)) as source, closing(connect(target)) as new:
-        new.executescript(f"BEGIN; {SCHEMA} COMMIT;")
-        with suppress(sqlite3.Error, UnicodeDecodeError):
-            source.execute("PRAGMA writable_schema=ON")  # Reads on where the schema does not fit the file's length.
-        for table, width in (("about", 2), ("run", 4)):
-            try:
-                rows = source.execute(f"SELECT * FROM {table}").fetchall()
-            except (sqlite3.Error, UnicodeDecodeError):
-                continue
-            new.executemany(f"INSERT OR IGNORE INTO {table} VALUES ({','.join('?' * width)})", rows)
-        new.execute("BEGIN")
-        wrong = _copy_around_damage(source, new, os.path.getsize(path))
-        new.execute("COMMIT")
-        saved = int(new.execute("SELECT count(*) FROM outcome").fetchone()[0])
->>>>>>> fb
     if not saved:
         raise JournalCorrupt(f"nothing of {path} can be read")
     return saved, wrong
 
 
-<<<<<<< HEAD
-def _copy_outcomes(source: sqlite3.Connection, new: sqlite3.Connection, order: str) -> int:
-    """Copy outcomes until the damage; returns how many were passed over because their checksum was wrong."""
-    bad = 0
-    new.execute("BEGIN")
-    for row in _until_damage(source, f"SELECT * FROM outcome ORDER BY rowid {order}"):
-        try:
-            whole = checksum(row[0], row[1], row[2]) == row[-1]
-        except (TypeError, ValueError):
-            whole = False
-        if whole:
-            new.execute(inserting(1), row)
-        else:
-            bad += 1
-    new.execute("COMMIT")
-    return bad
-
-
 def _until_damage(source: sqlite3.Connection, statement: str) -> Iterator[tuple[Any, ...]]:
-    with suppress(sqlite3.Error):
+    with suppress(sqlite3.Error, UnicodeDecodeError):
         yield from source.execute(statement)
 
 
-def _opened(path: str, *, untouched: bool = False) -> sqlite3.Connection:
-    """Open a journal to read it, also where nothing can be written: there SQLite wants to be told that nobody does."""
-    connection = connect(path, read_only=True, untouched=untouched)
-    try:
-        connection.execute("PRAGMA application_id").fetchone()
-    except sqlite3.Error as error:
-        if not error.sqlite_errorname.startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY")):
-            return connection  # Who reads on is told the same.
-        connection.close()
-        if os.path.exists(f"{path}-wal"):
-            raise JournalError(
-                f"{path} cannot be read here: a part of it is in {path}-wal, and nothing can be written beside it; "
-                "copy both into a folder that can be written"
-            ) from error
-        uri = f"{Path(path).absolute().as_uri()}?immutable=1"
-        return sqlite3.connect(uri, uri=True, check_same_thread=False, isolation_level=None)
-    return connection
-
-
-def in_use(path: str) -> bool | None:
-    """Say whether a run holds a journal, or None where that cannot be known."""
-    for name in {path, os.path.realpath(path)}:
-        if not os.path.exists(f"{name}.lock"):
-            continue
-        try:
-            FileLock(f"{name}.lock").release()
-        except Held:
-            return True
-        except OSError:
-            return None
-    return False
-=======
 def _copy_around_damage(source: sqlite3.Connection, new: sqlite3.Connection, size: int) -> int:
     """Copy rows up to the damage, from the other end down to it, and so in each half of what is left between.
 
@@ -395,17 +331,60 @@ def _copy_rows(
         which it began where there was none, None where there was no damage.
     """
     bad, reached = 0, low - 1 if order == "ASC" else high + 1
+    statement = f"SELECT rowid, * FROM outcome WHERE rowid BETWEEN {low:d} AND {high:d} ORDER BY rowid {order}"
     try:
-        rows = source.execute(
-            f"SELECT rowid, * FROM outcome WHERE rowid BETWEEN ? AND ? ORDER BY rowid {order}", (low, high)
-        )
-        for rowid, *row in rows:
-            reached = rowid
-            if checksum(row[0], row[1], row[2]) == row[-1]:
-                new.execute(inserting(1), row)
-            else:
-                bad += 1
-    except (sqlite3.Error, TypeError, ValueError):
+        rows = source.execute(statement)
+    except sqlite3.Error:
         return bad, reached
-    return bad, None
->>>>>>> fb
+    while True:
+        try:
+            row = next(rows, None)
+        except (sqlite3.Error, UnicodeDecodeError):
+            return bad, reached
+        if row is None:
+            return bad, None
+        reached, *fields = row
+        if _is_whole(fields):
+            new.execute(inserting(1), fields)
+        else:
+            bad += 1
+
+
+def _is_whole(fields: list[Any]) -> bool:
+    try:
+        return bool(checksum(fields[0], fields[1], fields[2]) == fields[-1])
+    except (TypeError, ValueError):
+        return False
+
+
+def _opened(path: str, *, untouched: bool = False) -> sqlite3.Connection:
+    """Open a journal to read it, also where nothing can be written: there SQLite wants to be told that nobody does."""
+    connection = connect(path, read_only=True, untouched=untouched)
+    try:
+        connection.execute("PRAGMA application_id").fetchone()
+    except sqlite3.Error as error:
+        if not error.sqlite_errorname.startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY")):
+            return connection  # Who reads on is told the same.
+        connection.close()
+        if os.path.exists(f"{path}-wal"):
+            raise JournalError(
+                f"{path} cannot be read here: a part of it is in {path}-wal, and nothing can be written beside it; "
+                "copy both into a folder that can be written"
+            ) from error
+        uri = f"{Path(path).absolute().as_uri()}?immutable=1"
+        return sqlite3.connect(uri, uri=True, check_same_thread=False, isolation_level=None)
+    return connection
+
+
+def in_use(path: str) -> bool | None:
+    """Say whether a run holds a journal, or None where that cannot be known."""
+    for name in {path, os.path.realpath(path)}:
+        if not os.path.exists(f"{name}.lock"):
+            continue
+        try:
+            FileLock(f"{name}.lock").release()
+        except Held:
+            return True
+        except OSError:
+            return None
+    return False
