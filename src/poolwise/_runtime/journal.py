@@ -614,7 +614,8 @@ class Writer(threading.Thread):
                 return gone
         if isinstance(error, JournalError):
             return error
-        return JournalError(f"the journal {self._path} failed ({type(error).__name__}: {error}); what is recorded stays")
+        told = f"{type(error).__name__}: {error}"
+        return JournalError(f"the journal {self._path} failed ({told}); what is recorded stays")
 
     def _write(self, connection: sqlite3.Connection) -> bool:
         """Wait for rows, and commit them; returns whether there may be more."""
