@@ -246,6 +246,7 @@ class Store:
         largest = reader.execute("SELECT max(key) FROM outcome WHERE key < ''").fetchone()[0]
         self.largest_int: int = -math.inf if largest is None else largest  # type: ignore[assignment]
         self.retry_failed = journal.retry_failed
+        self._again = journal.again
 
     def _use_wal(self) -> None:
         """Write-ahead where that works: its shared memory does not cross a network."""
@@ -260,7 +261,7 @@ class Store:
         self._reader.execute(f"PRAGMA journal_mode={'DELETE' if system is not None else 'WAL'}")
 
     def find(self, keys: Sequence[Stored]) -> dict[Stored, Recorded]:
-        """Return what is committed of some keys; what failed is left out where it is to be executed again.
+        """Return what is committed of some keys; what is to be executed again is left out.
 
         Raises:
             JournalCorrupt: the file is damaged.
@@ -274,7 +275,9 @@ class Store:
                 marks = ",".join("?" * len(part))
                 rows = self._reader.execute(f"SELECT {COLUMNS} FROM outcome WHERE key IN ({marks}){only}", tuple(part))
                 for row in rows:
-                    found[row[0]] = recorded(row, self.path)
+                    outcome = recorded(row, self.path)
+                    if self._again is None or not self._again(outcome):
+                        found[row[0]] = outcome
         return found
 
     def note(self, facts: dict[str, Any], *, finished: bool) -> None:

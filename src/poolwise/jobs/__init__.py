@@ -1,4 +1,4 @@
-"""The job protocol, and `load(name)`. Each other file here is one job: a built-in piece of work.
+"""The job protocol, and `load(name)`. Each other file, or folder, here is one job: a built-in piece of work.
 
 A job is a function `job(source, destination, **options) -> Run`. It
 
@@ -8,7 +8,7 @@ A job is a function `job(source, destination, **options) -> Run`. It
 * gives one outcome per input, with a key that the user recognises, and failures that are one sentence each,
 * never prints, and leaves no half-written file under a final name.
 
-A new job is one new file here, its name in `NAMES`, and a command in `poolwise.cli`.
+A new job is one new file, or folder, here, its name in `NAMES`, and a command in `poolwise.cli`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from poolwise import Journal, Limits, Retry, Run, Shape
 
-NAMES = ("images",)
+NAMES = ("fetch", "images")
 
 
 class RunOptions(TypedDict, total=False):
@@ -58,4 +58,8 @@ def load(name: str) -> Job:
         from poolwise.jobs.images import images
 
         return images
+    if name == "fetch":
+        from poolwise.jobs.fetch import fetch
+
+        return fetch
     raise UnknownNameError(f"there is no job {name!r}; there are: {', '.join(NAMES)}")

@@ -1,0 +1,557 @@
+"""One HTTP request after another on libcurl, with connections kept alive, checked addresses and every limit on.
+
+    Transport.get ──> a redirect loop ──> a handle from the pool of that origin ──perform──> Head, then the body's bytes
+                                               OPENSOCKET: is this address allowed? ──no──> AddressRefused
+
+A handle belongs to one thread at a time, and goes back to the pool of its origin with its connection. DNS answers and
+TLS sessions are shared by all handles of the process. Redirects, retries and credentials are decided here or further
+up, never by libcurl.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+from urllib.parse import urljoin
+from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined]
+
+import pycurl
+
+from poolwise.jobs.fetch import addresses
+from poolwise.jobs.fetch.errors import (
+    AddressRefused,
+    BadReply,
+    BadUrl,
+    ConnectionFailed,
+    FetchError,
+    Incomplete,
+    NameNotResolved,
+    RedirectRefused,
+    ServerBusy,
+    StatusError,
+    TlsFailed,
+    TooLarge,
+    TooSlow,
+)
+from poolwise.jobs.fetch.limits import FetchLimits
+from poolwise.jobs.fetch.settle import retry_after_seconds
+from poolwise.jobs.fetch.urls import Url, parse
+
+MOST_IDLE = 512
+"""Handles kept with their connections; the one that was idle longest is closed for another."""
+
+_BUFFER_BYTES = 128 * 1024
+_DRAINED_BYTES = 64 * 1024  # So much of a body that nobody wants is read, to keep the connection.
+_WEIRD_SERVER_REPLY, _HEADER_TOO_LARGE = 8, 100  # Codes of libcurl that pycurl has no names for.
+_REDIRECTS = (301, 302, 303, 307, 308)
+
+
+@dataclass(slots=True)
+class Head:
+    """What comes before a body.
+
+    Attributes:
+        url: asked for, after redirects.
+        status: such as 200.
+        headers: names in lower case; repeated ones joined by commas.
+    """
+
+    url: Url
+    status: int
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+class Sink(Protocol):
+    """Takes a body."""
+
+    def write(self, chunk: bytes) -> None:
+        """Take the next bytes, already decompressed; what it raises ends the request, and is raised by `get`."""
+
+
+@dataclass(slots=True)
+class Reply:
+    """How a request ended.
+
+    Attributes:
+        head: of the last response.
+        bytes: of its body, decompressed.
+        seconds: wall time of each phase: dns, connect, tls, first_byte, body.
+    """
+
+    head: Head
+    bytes: int
+    seconds: dict[str, float]
+
+
+Receive = Callable[[Head], Sink | None]
+"""Is told of a response that is wanted (2xx, 304, 416), and gives what takes its body; None drops it."""
+
+
+class Transport:
+    """Fetches URLs, from any number of threads.
+
+    Args:
+        limits: of each request.
+        allow_private: connect to any address.
+        user_agent: sent with each request.
+        ca_file: certificates to trust instead of the system's, or None.
+    """
+
+    def __init__(self, limits: FetchLimits, *, allow_private: bool, user_agent: str, ca_file: str | None) -> None:
+        self.limits = limits
+        self.allow_private = allow_private
+        self.user_agent = user_agent
+        self._certificates = _certificates(ca_file)
+        self._proxies = getproxies_environment()
+        self._share = pycurl.CurlShare()
+        self._share.setopt(pycurl.SH_SHARE, pycurl.LOCK_DATA_DNS)
+        self._share.setopt(pycurl.SH_SHARE, pycurl.LOCK_DATA_SSL_SESSION)
+        self._lock = threading.Lock()
+        self._idle: OrderedDict[tuple[str, str, int], list[_Handle]] = OrderedDict()
+        self._idle_count = 0
+
+    def get(self, url: Url, headers: dict[str, str], receive: Receive) -> Reply:
+        """Ask for a URL, and follow where it leads.
+
+        Args:
+            url: what to ask for first; only its origin sees its user and password.
+            headers: further ones to send.
+            receive: see `Receive`.
+
+        Raises:
+            FetchError: saying why there is no body. Its `final_url`, `status`, `bytes` and `seconds` are set.
+            Exception: what `receive`, or its sink, raised.
+        """
+        until = None if self.limits.total_seconds is None else time.monotonic() + self.limits.total_seconds
+        asked, userinfo = url, url.userinfo
+        for _ in range(self.limits.max_redirects + 1):
+            try:
+                reply = self._once(asked, headers, userinfo, until, receive)
+            except FetchError as error:
+                error.note(final_url=asked.text)
+                raise
+            if reply.head.status not in _REDIRECTS:
+                return reply
+            target = self._redirect(reply, asked)
+            if target.origin != asked.origin:
+                userinfo = ""
+            asked = target
+        endless = RedirectRefused(
+            f"leads on and on: more than {self.limits.max_redirects} redirects, last to {asked.text}"
+        )
+        endless.note(final_url=asked.text, status=reply.head.status, seconds=reply.seconds)
+        raise endless
+
+    def _redirect(self, reply: Reply, asked: Url) -> Url:
+        location = reply.head.headers.get("location", "")
+        try:
+            if not location:
+                raise RedirectRefused(f"answers {reply.head.status}, a redirect, without saying where to")
+            try:
+                return parse(urljoin(asked.text, location))
+            except (BadUrl, ValueError) as error:
+                raise RedirectRefused(f"leads to {location[:200]!r}, which {error}") from None
+        except RedirectRefused as error:
+            error.note(final_url=asked.text, status=reply.head.status, seconds=reply.seconds)
+            raise
+
+    def _once(self, url: Url, headers: dict[str, str], userinfo: str, until: float | None, receive: Receive) -> Reply:
+        proxy = self._proxy_of(url)
+        if not self.allow_private:
+            self._check_literal(url)
+        handle = self._take(url.origin)
+        fine = False
+        try:
+            handle.ask(url, headers, userinfo, proxy, until, receive)
+            reply = handle.perform()
+            fine = True
+            return reply
+        finally:
+            self._put_back(url.origin, handle, fine)
+
+    def _proxy_of(self, url: Url) -> str:
+        """Return the proxy that the environment names for a URL, or ""."""
+        proxy = self._proxies.get(url.scheme) or self._proxies.get("all") or ""
+        if proxy and proxy_bypass_environment(f"{url.host}:{url.port}", self._proxies):
+            return ""
+        return proxy
+
+    @staticmethod
+    def _check_literal(url: Url) -> None:
+        address = addresses.literal(url.host)
+        why = None if address is None else addresses.refusal(address)
+        if why is not None:
+            raise AddressRefused(_refused_sentence(str(address), why))
+
+    # -- the pool
+
+    def _take(self, origin: tuple[str, str, int]) -> _Handle:
+        with self._lock:
+            stack = self._idle.get(origin)
+            if stack:
+                handle = stack.pop()
+                if not stack:
+                    del self._idle[origin]
+                self._idle_count -= 1
+                return handle
+        return _Handle(self, self._share, self._certificates)
+
+    def _put_back(self, origin: tuple[str, str, int], handle: _Handle, fine: bool) -> None:
+        handle.forget()
+        if not fine:
+            handle.close()
+            return
+        closed = None
+        with self._lock:
+            self._idle.setdefault(origin, []).append(handle)
+            self._idle.move_to_end(origin)
+            self._idle_count += 1
+            if self._idle_count > MOST_IDLE:
+                oldest, stack = next(iter(self._idle.items()))
+                closed = stack.pop(0)
+                if not stack:
+                    del self._idle[oldest]
+                self._idle_count -= 1
+        if closed is not None:
+            closed.close()
+
+    def close(self) -> None:
+        """Close all idle connections."""
+        with self._lock:
+            idle = [handle for stack in self._idle.values() for handle in stack]
+            self._idle.clear()
+            self._idle_count = 0
+        for handle in idle:
+            handle.close()
+
+
+class _Socket(socket.socket):
+    """A socket of which libcurl takes a duplicate; the original is let go of without a warning."""
+
+    def __del__(self) -> None:
+        self.close()
+
+
+class _Handle:
+    """A libcurl handle, its connection, and the request that it is busy with."""
+
+    def __init__(self, transport: Transport, share: Any, certificates: dict[int, str]) -> None:
+        self._transport = transport
+        self._limits = limits = transport.limits
+        self.curl = curl = pycurl.Curl()
+        curl.setopt(pycurl.SHARE, share)
+        curl.setopt(pycurl.NOSIGNAL, 1)
+        curl.setopt(pycurl.FOLLOWLOCATION, 0)
+        curl.setopt(pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS)
+        curl.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
+        curl.setopt(pycurl.HTTPGET, 1)
+        curl.setopt(pycurl.NOPROXY, "")  # Who goes through a proxy is decided in `_proxy_of`, and nowhere else.
+        curl.setopt(pycurl.BUFFERSIZE, _BUFFER_BYTES)
+        curl.setopt(pycurl.MAXCONNECTS, 1)
+        curl.setopt(pycurl.USERAGENT, transport.user_agent)
+        # Nothing is asked for compressed, as images are that already; what comes so all the same is decompressed.
+        curl.setopt(pycurl.ACCEPT_ENCODING, "gzip, deflate")
+        curl.setopt(pycurl.HEADERFUNCTION, self._take_header)
+        curl.setopt(pycurl.WRITEFUNCTION, self._take_body)
+        curl.setopt(pycurl.OPENSOCKETFUNCTION, self._open_socket)
+        for option, value in certificates.items():
+            curl.setopt(option, value)
+        if limits.min_bytes_per_second is not None:
+            curl.setopt(pycurl.LOW_SPEED_LIMIT, max(1, round(limits.min_bytes_per_second)))
+            curl.setopt(pycurl.LOW_SPEED_TIME, max(1, round(limits.slow_seconds)))
+        if limits.max_bytes is not None:
+            curl.setopt(pycurl.MAXFILESIZE_LARGE, limits.max_bytes)
+        curl.setopt(pycurl.NOPROGRESS, 0)
+        curl.setopt(pycurl.XFERINFOFUNCTION, self._watch)
+        self.forget()
+
+    def close(self) -> None:
+        self.curl.close()
+
+    def forget(self) -> None:
+        """Be busy with nothing."""
+        self._url: Url | None = None
+        self._receive: Receive | None = None
+        self._head: Head | None = None
+        self._sink: Sink | None = None
+        self._error: BaseException | None = None
+        self._verdict: FetchError | None = None
+        self._refused: list[str] = []
+        self._header_bytes = 0
+        self._body_bytes = 0
+        self._dropped = 0
+        self._head_is_whole = False
+        self._begun = False
+        self._silent = False
+        self._heard = 0.0
+        self._seen = (0, 0, 0)
+
+    def ask(
+        self,
+        url: Url,
+        headers: dict[str, str],
+        userinfo: str,
+        proxy: str,
+        until: float | None,
+        receive: Receive,
+    ) -> None:
+        """Prepare a request."""
+        self._url, self._receive, self._proxied = url, receive, bool(proxy)
+        curl, connect = self.curl, self._limits.connect_seconds
+        curl.setopt(pycurl.URL, url.text)
+        curl.setopt(pycurl.PROXY, proxy)
+        sent = {"Accept": "image/*,*/*;q=0.8", "Accept-Encoding": "identity", **headers}
+        curl.setopt(pycurl.HTTPHEADER, [f"{name}: {value}" for name, value in sent.items()])
+        if userinfo:
+            user, _, password = userinfo.partition(":")
+            curl.setopt(pycurl.USERNAME, user)
+            curl.setopt(pycurl.PASSWORD, password)
+            curl.setopt(pycurl.HTTPAUTH, pycurl.HTTPAUTH_BASIC)
+        else:
+            curl.unsetopt(pycurl.USERNAME)
+            curl.unsetopt(pycurl.PASSWORD)
+        left = None if until is None else until - time.monotonic()
+        if left is not None:
+            if left <= 0:
+                raise TooSlow(self._too_long())
+            curl.setopt(pycurl.TIMEOUT_MS, max(1, int(left * 1000)))
+        curl.setopt(pycurl.CONNECTTIMEOUT_MS, 0x7FFFFFFF if connect is None else max(1, int(connect * 1000)))
+
+    def perform(self) -> Reply:
+        """Send the request and take the response.
+
+        Raises:
+            FetchError: saying why there is none.
+        """
+        self._heard = time.monotonic()
+        try:
+            self.curl.perform()
+        except pycurl.error as error:
+            problem = self._problem(error)
+            if isinstance(problem, FetchError):
+                self._note(problem)
+            if problem is not None:
+                raise problem from None
+        if self._head is None:
+            raise BadReply("answers with something that is not HTTP")
+        if not self._begun:
+            self._begin()
+        found = self._error or self._verdict
+        if found is not None:
+            if isinstance(found, FetchError):
+                self._note(found)
+            raise found
+        return Reply(self._head, self._body_bytes, self._seconds())
+
+    def _note(self, problem: FetchError) -> None:
+        status = None if self._head is None else self._head.status
+        problem.note(status=problem.status or status, bytes=self._body_bytes, seconds=self._seconds())
+
+    # -- called by libcurl
+
+    def _open_socket(self, purpose: int, address: Any) -> Any:  # noqa: ARG002
+        family, kind, protocol, place = address
+        if not self._proxied and not self._transport.allow_private:
+            why = addresses.refusal(place[0])
+            if why is not None:
+                self._refused.append(_refused_sentence(place[0], why))
+                return pycurl.SOCKET_BAD
+        try:
+            return _Socket(family, kind, protocol)
+        except OSError:
+            return pycurl.SOCKET_BAD
+
+    def _take_header(self, line: bytes) -> int | None:
+        self._header_bytes += len(line)
+        if self._header_bytes > self._limits.max_header_bytes:
+            return self._refuse(TooLarge(f"sends more than {self._limits.max_header_bytes:,} bytes of header"))
+        if line.startswith(b"HTTP/"):
+            self._header_bytes = len(line)
+            parts = line.split(None, 2)
+            status = int(parts[1]) if len(parts) > 1 and parts[1].isdigit() else 0
+            assert self._url is not None
+            self._head, self._head_is_whole = Head(self._url, status), False
+            return None
+        self._head_is_whole = not line.strip()
+        name, colon, value = line.partition(b":")
+        if colon and self._head is not None:
+            key, text = name.strip().lower().decode("latin-1"), value.strip().decode("utf-8", "replace")
+            before = self._head.headers.get(key)
+            self._head.headers[key] = text if before is None else f"{before}, {text}"
+        return None
+
+    def _take_body(self, chunk: bytes) -> int | None:
+        if not self._begun:
+            self._begin()
+        if self._error is not None:
+            return 0
+        self._body_bytes += len(chunk)
+        if self._sink is None:
+            self._dropped += len(chunk)
+            return 0 if self._dropped > _DRAINED_BYTES else None
+        try:
+            self._sink.write(chunk)
+        except BaseException as error:
+            return self._refuse(error)
+        return None
+
+    def _watch(self, _1: int, received: int, _2: int, sent: int) -> int:
+        """End what is silent, or too large: older versions of libcurl bound only what Content-Length says."""
+        now, limits = time.monotonic(), self._limits
+        if limits.max_bytes is not None and received > limits.max_bytes:
+            self._error = self._too_large()
+            return 1
+        if (received, sent, self._header_bytes) != self._seen:
+            self._seen = (received, sent, self._header_bytes)
+            self._heard = now
+        self._silent = limits.read_seconds is not None and now - self._heard > limits.read_seconds
+        return 1 if self._silent else 0
+
+    def _refuse(self, error: BaseException) -> int:
+        self._error = error
+        return 0
+
+    def _begin(self) -> None:
+        """Judge the response by its head."""
+        self._begun = True
+        head = self._head
+        if head is None or head.status in _REDIRECTS:
+            return
+        assert self._receive is not None
+        try:
+            if head.status in (200, 203, 206, 304, 416):
+                self._sink = self._receive(head)
+            else:
+                self._verdict = _status_error(head)
+        except BaseException as error:
+            self._error = error
+
+    # -- what went wrong
+
+    def _seconds(self) -> dict[str, float]:
+        """Return the wall time of each phase; 0 for what a kept connection did not need."""
+        curl = self.curl
+        marks = [
+            curl.getinfo(mark)
+            for mark in (
+                pycurl.NAMELOOKUP_TIME,
+                pycurl.CONNECT_TIME,
+                pycurl.APPCONNECT_TIME,
+                pycurl.STARTTRANSFER_TIME,
+                pycurl.TOTAL_TIME,
+            )
+        ]
+        seconds, last = {}, 0.0
+        for name, mark in zip(("dns", "connect", "tls", "first_byte", "body"), marks):
+            seconds[name] = round(max(0.0, mark - last), 6)
+            last = max(last, mark)
+        return seconds
+
+    def _too_long(self) -> str:
+        return f"took longer than {self._limits.total_seconds:g} s"
+
+    def _too_large(self) -> TooLarge:
+        return TooLarge(f"has more than {self._limits.max_bytes:,} bytes")
+
+    def _problem(self, error: Any) -> BaseException | None:
+        """Return what an error of libcurl means; None where the response will do all the same."""
+        code, said = error.args[0], str(error.args[1] if len(error.args) > 1 else "").strip()
+        if self._proxied and not self.curl.getinfo(pycurl.RESPONSE_CODE):  # What came was the proxy's own answer.
+            code_of_proxy = self.curl.getinfo(pycurl.HTTP_CONNECTCODE)
+            if code_of_proxy and code_of_proxy != 200:
+                return ConnectionFailed(f"is not reached: the proxy answers {code_of_proxy}")
+        elif self._head_is_whole and not self._begun:
+            self._begin()
+        if self._error is not None:
+            return self._error
+        if self._begun and self._sink is None:  # The status says all, whatever became of the body.
+            return self._verdict
+        if self._refused and code in (pycurl.E_COULDNT_CONNECT, pycurl.E_OPERATION_TIMEDOUT):
+            return AddressRefused(self._refused[0])
+        if self._silent or code == pycurl.E_OPERATION_TIMEDOUT:
+            return self._timeout(said)
+        if code == pycurl.E_FILESIZE_EXCEEDED:
+            return self._too_large()
+        if code == _HEADER_TOO_LARGE:
+            return TooLarge("sends more header than libcurl takes")
+        cls, sentence = _PROBLEMS.get(code, (ConnectionFailed, "could not be fetched"))
+        if self._body_bytes and code in (pycurl.E_RECV_ERROR, pycurl.E_PARTIAL_FILE):
+            cls, sentence = Incomplete, f"broke off after {self._body_bytes:,} bytes"
+        return cls(f"{sentence}{f' ({said})' if said else ''}")
+
+    def _timeout(self, said: str) -> FetchError:
+        limits = self._limits
+        if self._silent:
+            return ConnectionFailed(f"sent nothing for {limits.read_seconds:g} s")
+        if "too slow" in said:
+            return TooSlow(f"came slower than {limits.min_bytes_per_second:g} bytes/s for {limits.slow_seconds:g} s")
+        if not self.curl.getinfo(pycurl.PRETRANSFER_TIME):
+            within = min(each for each in (limits.connect_seconds, limits.total_seconds) if each is not None)
+            if "Resolving" in said:
+                return NameNotResolved(f"its host's address was not found within {within:g} s")
+            return ConnectionFailed(f"did not take a connection within {within:g} s")
+        return TooSlow(self._too_long())
+
+
+_PROBLEMS: dict[int, tuple[type[FetchError], str]] = {
+    pycurl.E_COULDNT_RESOLVE_HOST: (NameNotResolved, "its host has no address"),
+    pycurl.E_COULDNT_RESOLVE_PROXY: (ConnectionFailed, "the proxy has no address"),
+    pycurl.E_COULDNT_CONNECT: (ConnectionFailed, "did not take a connection"),
+    pycurl.E_PEER_FAILED_VERIFICATION: (TlsFailed, "has a certificate that is not to be trusted"),
+    pycurl.E_SSL_CACERT_BADFILE: (TlsFailed, "the file of trusted certificates cannot be read"),
+    pycurl.E_SSL_CONNECT_ERROR: (ConnectionFailed, "did not agree on TLS"),
+    pycurl.E_GOT_NOTHING: (ConnectionFailed, "closed the connection without an answer"),
+    pycurl.E_SEND_ERROR: (ConnectionFailed, "closed the connection"),
+    pycurl.E_RECV_ERROR: (ConnectionFailed, "closed the connection"),
+    pycurl.E_PARTIAL_FILE: (Incomplete, "broke off"),
+    pycurl.E_BAD_CONTENT_ENCODING: (BadReply, "has a body that cannot be decompressed"),
+    pycurl.E_WRITE_ERROR: (BadReply, "has a body that cannot be decompressed"),
+    pycurl.E_UNSUPPORTED_PROTOCOL: (BadReply, "answers with something that is not HTTP"),
+    _WEIRD_SERVER_REPLY: (BadReply, "answers with something that is not HTTP"),
+    pycurl.E_URL_MALFORMAT: (BadUrl, "is no URL for libcurl"),
+}
+
+
+def _status_error(head: Head) -> FetchError:
+    if head.status in (408, 429) or 500 <= head.status <= 599:
+        busy = ServerBusy(f"answers {head.status}{_REASONS.get(head.status, '')}")
+        busy.retry_after = retry_after_seconds(head.headers.get("retry-after", ""), time.time())
+        busy.note(status=head.status)
+        return busy
+    error = StatusError(f"answers {head.status}{_REASONS.get(head.status, '')}")
+    error.note(status=head.status)
+    return error
+
+
+_REASONS = {
+    401: ": it wants a user and a password",
+    403: ": forbidden",
+    404: ": there is nothing there",
+    410: ": it is gone",
+    429: ": too many requests",
+    503: ": not available now",
+}
+
+
+def _refused_sentence(address: str, why: str) -> str:
+    return f"leads to {address}, {why}; allow_private (--allow-private) allows it"
+
+
+def _certificates(ca_file: str | None) -> dict[int, str]:
+    """Return where libcurl finds the certificates to trust: what was given, else what this Python trusts."""
+    if ca_file is not None:
+        return {pycurl.CAINFO: ca_file}
+    paths = ssl.get_default_verify_paths()
+    found = {}
+    if paths.cafile and os.path.exists(paths.cafile):
+        found[pycurl.CAINFO] = paths.cafile
+    elif paths.capath and os.path.isdir(paths.capath) and os.listdir(paths.capath):
+        found[pycurl.CAPATH] = paths.capath
+    return found
