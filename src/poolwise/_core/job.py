@@ -1,4 +1,4 @@
-"""What a built-in job may tell the engine beyond a function and its items: groups, weights, an order, and how to settle.
+"""What a job may tell the engine beyond a function and its items: groups, weights, an order, and how to settle.
 
     input ──order──> (place, item) ──group, weight──> ready queues ──> lanes ──> Ended ──settle──> Final | RetryAfter
 
@@ -87,7 +87,11 @@ class RetryAfter:
 
     Args:
         seconds: until it may start again, at least 0. Exactly these: whoever wants jitter adds it.
-        park_group: nothing of the item's group starts before that either. What runs goes on.
+        park_group: nothing of the item's group starts before that either, and `throttled` is implied. What runs goes
+            on.
+        throttled: the group itself said that it is asked too often (HTTP status 429): from now on its executions are
+            started at the pace that it was seen to accept. Without it (a connection that failed) the group only has
+            fewer lanes, where that helps.
 
     Raises:
         UsageError: where `seconds` is not a number of at least 0.
@@ -95,6 +99,7 @@ class RetryAfter:
 
     seconds: float
     park_group: bool = False
+    throttled: bool = False
 
     def __post_init__(self) -> None:
         check_number("seconds", self.seconds, zero=True)
@@ -114,7 +119,8 @@ class Job:
     fails with that.
 
     Attributes:
-        group: the group of an item; it must be quick, and hashable. Tasks of a job with groups travel one by one.
+        group: the group of an item; it must be quick, and hashable. Tasks of a job with groups or weights travel one
+            by one.
         group_limits: what bounds each group.
         weight: bytes that an item may hold while it is executed. All that are executed at a time weigh no more than
             `Limits.buffered_bytes`; one that weighs more runs alone.
