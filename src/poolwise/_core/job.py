@@ -141,3 +141,6 @@ class Job:
             value = getattr(self, name)
             if value is not None and not callable(value):
                 raise UsageError(f"job.{name} is {value!r}; it must be a function")
+
+
+NO_JOB = Job()
