@@ -8,6 +8,7 @@ from poolwise._policy.pack import batch_seconds
 
 _BATCHES = 2
 FEWEST_PER_LANE = 4
+LOOK_AHEAD = 16_384  # Tasks of groups that have enough of them, at most, behind which others are looked for.
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,7 @@ def window(
     mean_bytes: float | None,
     buffered_bytes: int,
     in_flight: int | None,
+    surplus: int = 0,
 ) -> Window:
     """Choose the window.
 
@@ -41,10 +43,13 @@ def window(
         mean_bytes: of an item and its value, or None.
         buffered_bytes: `Limits.buffered_bytes`.
         in_flight: `Limits.in_flight`: a hard bound, or None.
+        surplus: tasks that wait although lanes may be free: their group is parked, or has as many as its lanes can
+            take. So other groups are found behind up to `LOOK_AHEAD` of them; behind more only as these settle.
     """
     near = FEWEST_PER_LANE * lanes
     if seconds_per_item:
         near = max(near, int(_BATCHES * batch_seconds(lanes) * lanes / seconds_per_item))
+    near += min(surplus, LOOK_AHEAD)
     far = near
     if mean_bytes:
         affordable = max(1, int(buffered_bytes / mean_bytes))

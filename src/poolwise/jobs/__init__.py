@@ -4,7 +4,8 @@ A job is a function `job(source, destination, **options) -> Run`. It
 
 * checks its arguments before anything is executed (UsageError), and says which extra it misses (BackendUnavailable),
 * finds its items and hands them, with one picklable function for one item and the options of `poolwise.run`, to
-  `poolwise.run`: jobs use the public API alone,
+  `poolwise.run`; or, with what the engine must know of groups, weights, order and outcomes (`poolwise._core.job`), to
+  `poolwise._api.run_job`. It uses nothing else of the engine,
 * gives one outcome per input, with a key that the user recognises, and failures that are one sentence each,
 * never prints, and leaves no half-written file under a final name.
 
