@@ -6,6 +6,7 @@ import gzip
 import os
 import socket
 import struct
+import threading
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -637,8 +638,7 @@ def test_what_urls_say_never_leaves_the_folder(server: Hostile, tmp_path: Path) 
         "/%2e%2e%2f%2e%2e%2fpasswd", "/..%5c..%5cx", "/a%00b.jpg", "/CON.jpg", "/nul", "/a.", "/.poolwise.db",
         "/.poolwise-partial", "/%2e%2e", "/" + "x" * 300, "/-rf", "/?id=1", "/?id=2",
     ]  # fmt: skip
-    for path in paths:
-        server.routes[path.partition("?")[0]] = fixed(PHOTO)
+    server.otherwise = fixed(PHOTO)
     outcomes = fetched([server.base + path for path in paths], folder)
     assert [outcome for outcome in outcomes.values() if not outcome.ok] == []
     assert len(files(folder)) == len(paths)
@@ -688,3 +688,41 @@ def test_errors_travel(server: Hostile, tmp_path: Path) -> None:
     assert isinstance(error, StatusError)
     assert (error.status, error.final_url) == (404, url)
     assert poolwise.__version__ in server.requests[0].headers["user-agent"]
+
+
+def test_a_host_that_asks_for_a_pause_is_left_alone_while_others_run(tmp_path: Path) -> None:
+    """Retry-After parks one host: the other serves further URLs before that is asked again."""
+    with Hostile() as busy, Hostile() as free:
+        again: list[int] = []
+
+        def pause(request: Any) -> bool:
+            if request.number > 1:
+                again.append(free.asked.total())
+                return fixed(PHOTO)(request)
+            return fixed(b"", 429, Retry_After="1")(request)
+
+        urls = [busy.add("/busy.jpg", pause), *(free.add(f"/{number}.jpg", fixed(PHOTO)) for number in range(40))]
+        outcomes = fetched(urls, tmp_path, attempts=3, shape="1x2")
+        assert all(outcome.ok for outcome in outcomes.values())
+        assert len(again) == 1
+        assert again[0] > 2  # More than were on their way when it asked for the pause.
+        assert outcomes[urls[0]].attempts == 2
+
+
+def test_per_host_bounds_what_a_host_sees(server: Hostile, tmp_path: Path) -> None:
+    """Never more than that at a time, however many lanes there are."""
+    inside, most, lock = 0, 0, threading.Lock()
+
+    def count(request: Any) -> bool:
+        nonlocal inside, most
+        with lock:
+            inside += 1
+            most = max(most, inside)
+        request.stopping.wait(0.01)
+        with lock:
+            inside -= 1
+        return fixed(PHOTO)(request)
+
+    urls = [server.add(f"/{number}.jpg", count) for number in range(30)]
+    assert all(outcome.ok for outcome in fetched(urls, tmp_path, per_host=3, shape="1x16").values())
+    assert most <= 3

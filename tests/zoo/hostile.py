@@ -37,12 +37,14 @@ class Hostile:
 
     Attributes:
         routes: what answers each path; the part before "?" counts.
+        otherwise: what answers all other paths.
         asked: how often each path was asked for.
         requests: all of them, in order.
     """
 
     def __init__(self) -> None:
         self.routes: dict[str, Behaviour] = {}
+        self.otherwise: Behaviour = missing
         self.asked: Counter[str] = Counter()
         self.requests: list[Request] = []
         self._lock = threading.Lock()
@@ -89,7 +91,7 @@ class Hostile:
             stream = connection.makefile("rb")
             with stream:
                 while (request := self._read(stream, connection.sendall)) is not None:
-                    answer = self.routes.get(request.path.partition("?")[0], missing)
+                    answer = self.routes.get(request.path.partition("?")[0], self.otherwise)
                     if not answer(request):
                         break
         with self._lock:

@@ -315,9 +315,8 @@ def _fetch(
         bool, typer.Option("--update", help="Ask again for what is there; fetch what has changed.")
     ] = False,
     attempts: Annotated[int | None, typer.Option(metavar="N", help="At each URL, where another may help (5).")] = None,
-    per_second: Annotated[
-        float | None, typer.Option("--per-second", metavar="N", help="Start at most N requests a second.")
-    ] = None,
+    per_host: Annotated[int | None, typer.Option(metavar="N", help="Lanes of each host, at most.")] = None,
+    per_second: Annotated[float | None, typer.Option(metavar="N", help="Requests a second to each host.")] = None,
     allow_private: Annotated[
         bool, typer.Option("--allow-private", help="Connect to addresses that are not public, too.")
     ] = False,
@@ -367,17 +366,16 @@ def _fetch(
     if csv and jsonl:
         raise CommandError("--csv and --jsonl exclude each other")
     given = {
-        "max_pixels": max_pixels, "max_frames": max_frames, "attempts": attempts, "user_agent": user_agent,
-        "ca_file": ca_file, "connect_seconds": connect_seconds, "read_seconds": read_seconds,
-        "total_seconds": total_seconds, "min_bytes_per_second": min_speed, "slow_seconds": slow_seconds,
-        "max_bytes": max_bytes, "max_decoded_bytes": max_decoded_bytes, "max_redirects": max_redirects,
-        "max_header_bytes": max_header_bytes, "min_free_bytes": min_free, "max_retry_after_seconds": max_retry_after,
+        "max_pixels": max_pixels, "max_frames": max_frames, "per_host": per_host, "per_second": per_second,
+        "attempts": attempts, "user_agent": user_agent, "ca_file": ca_file, "connect_seconds": connect_seconds,
+        "read_seconds": read_seconds, "total_seconds": total_seconds, "min_bytes_per_second": min_speed,
+        "slow_seconds": slow_seconds, "max_bytes": max_bytes, "max_decoded_bytes": max_decoded_bytes,
+        "max_redirects": max_redirects, "max_header_bytes": max_header_bytes, "min_free_bytes": min_free,
+        "max_retry_after_seconds": max_retry_after,
     }  # fmt: skip
     options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     options |= {"any": any_file, "verify": verify, "shape": shape, "allow_private": allow_private, "update": update}
     options |= {"respect_robots_tag": not ignore_robots_tag, "retry_failed": retry_failed, "durable": durable}
-    if per_second is not None:
-        options["limits"] = _limits(per_second)
     if journal is not None:
         options |= _journal(journal, force=force)
     elif force:

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from poolwise.jobs.fetch.transport import Head, Reply, Transport
 
 import poolwise
-from poolwise import BackendUnavailable, Journal, Retry, UsageError
+from poolwise import BackendUnavailable, Journal, UsageError
+from poolwise._core.model import check_number
 from poolwise.jobs import RunOptions
 from poolwise.jobs.fetch import check, names, settle, urls
 from poolwise.jobs.fetch.body import Body, Folder, Partial
@@ -47,6 +48,9 @@ from poolwise.jobs.fetch.urls import BadLine, Url
 JOURNAL_NAME = ".poolwise.db"
 """The journal in DST, unless `journal=` names another."""
 
+FIRST_LANES = 16
+"""Lanes of a host at first; they double while nothing fails."""
+
 _REFUSALS = ("noai", "noimageai")
 _VERIFY = ("structure", "decode")
 
@@ -59,6 +63,8 @@ class FetchOptions(RunOptions, total=False):
         verify: "structure" reads magic bytes, size and completeness; "decode" also decodes every pixel, in a child
             process.
         max_pixels, max_frames: of an image that is decoded.
+        per_host: lanes that each host has at most; otherwise as many as it takes well.
+        per_second: requests started a second, at each host.
         attempts: at each URL, the first included, where another one may help.
         allow_private: connect to addresses that are not public, too.
         respect_robots_tag: leave what is sent with X-Robots-Tag noai or noimageai.
@@ -74,6 +80,8 @@ class FetchOptions(RunOptions, total=False):
     verify: Literal["structure", "decode"]
     max_pixels: int
     max_frames: int
+    per_host: int | None
+    per_second: float | None
     attempts: int
     allow_private: bool
     respect_robots_tag: bool
@@ -103,6 +111,8 @@ class Settings:
     verify: str = "structure"
     max_pixels: int = 200_000_000
     max_frames: int = 1_000
+    per_host: int | None = None
+    per_second: float | None = None
     attempts: int = 5
     allow_private: bool = False
     respect_robots_tag: bool = True
@@ -120,6 +130,10 @@ class Settings:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise UsageError(f"{name} is {value!r}; it must be a whole number above 0")
+        if self.per_host is not None:
+            check_number("per_host", self.per_host, whole=True)
+        if self.per_second is not None:
+            check_number("per_second", self.per_second)
         if self.verify not in _VERIFY:
             raise UsageError(f"verify is {self.verify!r}; it must be one of {', '.join(map(repr, _VERIFY))}")
         if self.any and self.verify == "decode":
@@ -240,13 +254,33 @@ def _is_there(folder: str, value: Fetched) -> bool:
 
 
 def _run(fetcher: Fetcher, items: Iterator[Target], journal: Journal, options: dict[str, Any]) -> poolwise.Run[Fetched]:
-    """Hand everything to the engine: the one place that knows how it retries."""
+    """Hand everything to the engine, with what it is to know of hosts and attempts."""
+    from poolwise._api import run_job
+    from poolwise._core.job import Decision, Ended, Final, GroupLimits, Job, RetryAfter
+
+    settings, rng = fetcher.settings, random.Random()
+
+    def settled(ended: Ended) -> Decision:
+        if ended.error is None:
+            return None
+        cause, longest = ended.error.__cause__, fetcher.limits.max_retry_after_seconds
+        again = settle.decide(cause, ended.attempts, settings.attempts, longest, rng)
+        if again is None:
+            return Final(error=ended.error, refused=isinstance(cause, Transient))
+        return RetryAfter(again.seconds, park_group=again.park, throttled=again.throttled)
+
+    first = FIRST_LANES if settings.per_host is None else min(FIRST_LANES, settings.per_host)
+    bounds = GroupLimits(first=first, most=settings.per_host, per_second=settings.per_second)
+    job = Job(group=host_of, group_limits=bounds, settle=settled)
     options.setdefault("hint", "io")
-    rng = random.Random()
-    retry = Retry(fetcher.settings.attempts, on=Transient, backoff=lambda attempts: settle.backoff(attempts, rng))
-    run = poolwise.run(fetcher, items, key=key_of, journal=journal, retry=retry, **options)
+    run: poolwise.Run[Fetched] = run_job(fetcher, items, job, key=key_of, journal=journal, **options)
     weakref.finalize(run, fetcher.close)
     return run
+
+
+def host_of(target: Target) -> str:
+    """Return the host that a target is asked of, with its port; "" where it is no URL."""
+    return "" if target.digits is None else target.key.partition("//")[2].partition("/")[0]
 
 
 def key_of(target: Target) -> str:
