@@ -231,6 +231,7 @@ class Store:
     def _prepare(self, journal: Journal, owner: Owner) -> None:
         reader = self._reader
         if reader.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0:
+            self._use_wal()
             reader.executescript(f"BEGIN; {SCHEMA} COMMIT;")
             _write_owner(reader, owner)
         else:
@@ -238,7 +239,7 @@ class Store:
             if os.path.getsize(self.path) <= _CHECKED_BYTES:
                 check_whole(reader, self.path)
             _check_owner(reader, self.path, owner, force=journal.force)
-        self._use_wal()
+            self._use_wal()
         started = time.time()
         with reader:
             cursor = reader.execute("INSERT INTO run (started, facts) VALUES (?, '{}')", (started,))
@@ -259,6 +260,10 @@ class Store:
                 stacklevel=6,
             )
         self._reader.execute(f"PRAGMA journal_mode={'DELETE' if system is not None else 'WAL'}")
+        if (
+            system is None
+        ):  # What begins a journal need not wait for the disk: the writer's first commit takes it along.
+            self._reader.execute("PRAGMA synchronous=NORMAL")
 
     def find(self, keys: Sequence[Stored]) -> dict[Stored, Recorded]:
         """Return what is committed of some keys; what is to be executed again is left out.

@@ -10,6 +10,7 @@ up, never by libcurl.
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 import ssl
@@ -245,6 +246,7 @@ class _Handle:
     def __init__(self, transport: Transport, share: Any, certificates: dict[int, str]) -> None:
         self._transport = transport
         self._limits = limits = transport.limits
+        self._lines: list[bytes] = []
         self.curl = curl = pycurl.Curl()
         curl.setopt(pycurl.SHARE, share)
         curl.setopt(pycurl.NOSIGNAL, 1)
@@ -258,18 +260,17 @@ class _Handle:
         curl.setopt(pycurl.USERAGENT, transport.user_agent)
         # Nothing is asked for compressed, as images are that already; what comes so all the same is decompressed.
         curl.setopt(pycurl.ACCEPT_ENCODING, "gzip, deflate")
-        curl.setopt(pycurl.HEADERFUNCTION, self._take_header)
+        # Every call into Python waits for the GIL: a header line costs an append, and nothing reports progress.
+        curl.setopt(pycurl.HEADERFUNCTION, self._lines.append)
         curl.setopt(pycurl.WRITEFUNCTION, self._take_body)
         curl.setopt(pycurl.OPENSOCKETFUNCTION, self._open_socket)
         for option, value in certificates.items():
             curl.setopt(option, value)
-        if limits.min_bytes_per_second is not None:
-            curl.setopt(pycurl.LOW_SPEED_LIMIT, max(1, round(limits.min_bytes_per_second)))
-            curl.setopt(pycurl.LOW_SPEED_TIME, max(1, round(limits.slow_seconds)))
+        if limits.read_seconds is not None:
+            curl.setopt(pycurl.LOW_SPEED_LIMIT, 1)
+            curl.setopt(pycurl.LOW_SPEED_TIME, math.ceil(limits.read_seconds))
         if limits.max_bytes is not None:
             curl.setopt(pycurl.MAXFILESIZE_LARGE, limits.max_bytes)
-        curl.setopt(pycurl.NOPROGRESS, 0)
-        curl.setopt(pycurl.XFERINFOFUNCTION, self._watch)
         self.forget()
 
     def close(self) -> None:
@@ -284,14 +285,11 @@ class _Handle:
         self._error: BaseException | None = None
         self._verdict: FetchError | None = None
         self._refused: list[str] = []
-        self._header_bytes = 0
+        self._lines.clear()
         self._body_bytes = 0
         self._dropped = 0
-        self._head_is_whole = False
         self._begun = False
-        self._silent = False
-        self._heard = 0.0
-        self._seen = (0, 0, 0)
+        self._paced = (0.0, 0)
 
     def ask(
         self,
@@ -330,7 +328,6 @@ class _Handle:
         Raises:
             FetchError: saying why there is none.
         """
-        self._heard = time.monotonic()
         try:
             self.curl.perform()
         except pycurl.error as error:
@@ -339,8 +336,6 @@ class _Handle:
                 self._note(problem)
             if problem is not None:
                 raise problem from None
-        if self._head is None:
-            raise BadReply("answers with something that is not HTTP")
         if not self._begun:
             self._begin()
         found = self._error or self._verdict
@@ -348,6 +343,7 @@ class _Handle:
             if isinstance(found, FetchError):
                 self._note(found)
             raise found
+        assert self._head is not None
         return Reply(self._head, self._body_bytes, self._seconds())
 
     def _note(self, problem: FetchError) -> None:
@@ -368,25 +364,6 @@ class _Handle:
         except OSError:
             return pycurl.SOCKET_BAD
 
-    def _take_header(self, line: bytes) -> int | None:
-        self._header_bytes += len(line)
-        if self._header_bytes > self._limits.max_header_bytes:
-            return self._refuse(TooLarge(f"sends more than {self._limits.max_header_bytes:,} bytes of header"))
-        if line.startswith(b"HTTP/"):
-            self._header_bytes = len(line)
-            parts = line.split(None, 2)
-            status = int(parts[1]) if len(parts) > 1 and parts[1].isdigit() else 0
-            assert self._url is not None
-            self._head, self._head_is_whole = Head(self._url, status), False
-            return None
-        self._head_is_whole = not line.strip()
-        name, colon, value = line.partition(b":")
-        if colon and self._head is not None:
-            key, text = name.strip().lower().decode("latin-1"), value.strip().decode("utf-8", "replace")
-            before = self._head.headers.get(key)
-            self._head.headers[key] = text if before is None else f"{before}, {text}"
-        return None
-
     def _take_body(self, chunk: bytes) -> int | None:
         if not self._begun:
             self._begin()
@@ -397,22 +374,22 @@ class _Handle:
             self._dropped += len(chunk)
             return 0 if self._dropped > _DRAINED_BYTES else None
         try:
+            if self._limits.min_bytes_per_second is not None:
+                self._check_pace(self._limits.min_bytes_per_second)
             self._sink.write(chunk)
         except BaseException as error:
             return self._refuse(error)
         return None
 
-    def _watch(self, _1: int, received: int, _2: int, sent: int) -> int:
-        """End what is silent, or too large: older versions of libcurl bound only what Content-Length says."""
-        now, limits = time.monotonic(), self._limits
-        if limits.max_bytes is not None and received > limits.max_bytes:
-            self._error = self._too_large()
-            return 1
-        if (received, sent, self._header_bytes) != self._seen:
-            self._seen = (received, sent, self._header_bytes)
-            self._heard = now
-        self._silent = limits.read_seconds is not None and now - self._heard > limits.read_seconds
-        return 1 if self._silent else 0
+    def _check_pace(self, least: float) -> None:
+        """Raise TooSlow where the body came slower than `least` bytes a second for `slow_seconds`."""
+        now, (since, had) = time.monotonic(), self._paced
+        if since == 0.0:
+            self._paced = (now, self._body_bytes)
+        elif now - since >= self._limits.slow_seconds:
+            if self._body_bytes - had < least * (now - since):
+                raise TooSlow(f"came slower than {least:g} bytes/s for {self._limits.slow_seconds:g} s")
+            self._paced = (now, self._body_bytes)
 
     def _refuse(self, error: BaseException) -> int:
         self._error = error
@@ -421,11 +398,12 @@ class _Handle:
     def _begin(self) -> None:
         """Judge the response by its head."""
         self._begun = True
-        head = self._head
-        if head is None or head.status in _REDIRECTS:
-            return
+        assert self._url is not None
         assert self._receive is not None
         try:
+            head = self._head = _head_of(self._lines, self._url, self._limits.max_header_bytes)
+            if head.status in _REDIRECTS:
+                return
             if head.status in (200, 203, 206, 304, 416):
                 self._sink = self._receive(head)
             else:
@@ -467,7 +445,7 @@ class _Handle:
             code_of_proxy = self.curl.getinfo(pycurl.HTTP_CONNECTCODE)
             if code_of_proxy and code_of_proxy != 200:
                 return ConnectionFailed(f"is not reached: the proxy answers {code_of_proxy}")
-        elif self._head_is_whole and not self._begun:
+        elif self._lines and not self._lines[-1].strip() and not self._begun:
             self._begin()
         if self._error is not None:
             return self._error
@@ -475,12 +453,12 @@ class _Handle:
             return self._verdict
         if self._refused and code in (pycurl.E_COULDNT_CONNECT, pycurl.E_OPERATION_TIMEDOUT):
             return AddressRefused(self._refused[0])
-        if self._silent or code == pycurl.E_OPERATION_TIMEDOUT:
+        if code == pycurl.E_OPERATION_TIMEDOUT:
             return self._timeout(said)
         if code == pycurl.E_FILESIZE_EXCEEDED:
             return self._too_large()
-        if code == _HEADER_TOO_LARGE:
-            return TooLarge("sends more header than libcurl takes")
+        if code == _HEADER_TOO_LARGE or (not self._begun and _is_too_large(self._lines, self._limits.max_header_bytes)):
+            return _header_too_large(self._limits.max_header_bytes)
         cls, sentence = _PROBLEMS.get(code, (ConnectionFailed, "could not be fetched"))
         if self._body_bytes and code in (pycurl.E_RECV_ERROR, pycurl.E_PARTIAL_FILE):
             cls, sentence = Incomplete, f"broke off after {self._body_bytes:,} bytes"
@@ -488,10 +466,8 @@ class _Handle:
 
     def _timeout(self, said: str) -> FetchError:
         limits = self._limits
-        if self._silent:
-            return ConnectionFailed(f"sent nothing for {limits.read_seconds:g} s")
         if "too slow" in said:
-            return TooSlow(f"came slower than {limits.min_bytes_per_second:g} bytes/s for {limits.slow_seconds:g} s")
+            return ConnectionFailed(f"sent nothing for {limits.read_seconds:g} s")
         if not self.curl.getinfo(pycurl.PRETRANSFER_TIME):
             within = min(each for each in (limits.connect_seconds, limits.total_seconds) if each is not None)
             if "Resolving" in said:
@@ -517,6 +493,37 @@ _PROBLEMS: dict[int, tuple[type[FetchError], str]] = {
     _WEIRD_SERVER_REPLY: (BadReply, "answers with something that is not HTTP"),
     pycurl.E_URL_MALFORMAT: (BadUrl, "is no URL for libcurl"),
 }
+
+
+def _head_of(lines: list[bytes], url: Url, most_bytes: int) -> Head:
+    """Return the last head among header lines: before it may be that of a proxy, or of a 103.
+
+    Raises:
+        TooLarge: it has more bytes than that.
+        BadReply: there is none.
+    """
+    first = next((place for place in reversed(range(len(lines))) if lines[place].startswith(b"HTTP/")), None)
+    words = [] if first is None else lines[first].split(None, 2)
+    if first is None or len(words) < 2 or not words[1].isdigit():
+        raise BadReply("answers with something that is not HTTP")
+    if _is_too_large(lines[first:], most_bytes):
+        raise _header_too_large(most_bytes)
+    head = Head(url, int(words[1]))
+    for line in lines[first + 1 :]:
+        name, colon, value = line.partition(b":")
+        if colon:
+            key, text = name.strip().lower().decode("latin-1"), value.strip().decode("utf-8", "replace")
+            before = head.headers.get(key)
+            head.headers[key] = text if before is None else f"{before}, {text}"
+    return head
+
+
+def _is_too_large(lines: list[bytes], most_bytes: int) -> bool:
+    return sum(map(len, lines)) > most_bytes
+
+
+def _header_too_large(most_bytes: int) -> TooLarge:
+    return TooLarge(f"sends more than {most_bytes:,} bytes of header")
 
 
 def _status_error(head: Head) -> FetchError:
