@@ -17,7 +17,7 @@ import poolwise
 
 NAMES = sorted(name for names in poolwise._HOMES.values() for name in names)
 HEAVY = {
-    *("numpy", "cloudpickle", "psutil", "rich", "typer", "threadpoolctl", "PIL"),
+    *("numpy", "cloudpickle", "psutil", "rich", "typer", "threadpoolctl", "PIL", "jinja2", "matplotlib"),
     *("asyncio", "multiprocessing", "concurrent", "sqlite3"),
 }
 

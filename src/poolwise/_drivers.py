@@ -315,7 +315,7 @@ class Stream:
             room = window.near - in_hand
             if waiting:
                 room = min(window.far - in_hand, window.near - (engine.taken - engine.settled))
-            if room <= 0 or engine.finished:
+            if room < window.least or engine.finished:
                 return False
             if self._feed is not None and not self._feed.ready():
                 return False

@@ -96,6 +96,7 @@ class Engine:
         self.failures: dict[str, int] = {}
         self.active_seconds = 0.0  # While the backend held something.
         self.started = clock.now()
+        self._known = 0  # Taken last, in a row, with their outcomes.
         self._inbox: deque[Span | Settled] = deque()
         self._pending = pending or Pending()
         self._surplus = 0
@@ -127,14 +128,19 @@ class Engine:
     def offer(self, items: list[Any], first: int) -> None:
         """Take further items of the input, consecutive from place `first` on."""
         self.meter.item_bytes.add(len(items), sampled_bytes(items))
+        self._known = 0
         self._inbox.append(Span(range(first, first + len(items)), items))
         self.taken += len(items)
         self.backend.wake()
 
     def offer_known(self, part: Settled) -> None:
         """Take further items of the input with their outcomes: there is nothing to execute."""
+        number = len(part.indexes)
+        self.meter.item_bytes.add(number, sampled_bytes(part.items))
+        self.meter.value_bytes.add(number, sampled_bytes(part.values))
+        self._known += number
         self._inbox.append(part)
-        self.taken += len(part.indexes)
+        self.taken += number
         self.backend.wake()
 
     def expect(self, number: int) -> None:
@@ -168,7 +174,9 @@ class Engine:
         if per_item is not None and executed > 100:
             per_item = max(per_item, lanes * self.active_seconds / executed)
         limits, surplus = self.rules.limits, self._pending.surplus
-        return window(lanes, per_item, self.meter.mean_bytes, self._budget(), limits.in_flight, surplus)
+        return window(
+            lanes, per_item, self.meter.mean_bytes, self._budget(), limits.in_flight, known=self._known, surplus=surplus
+        )
 
     def _budget(self) -> int:
         """Return how many bytes may be between input and consumer; asks the system only when it begins to matter."""

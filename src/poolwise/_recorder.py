@@ -13,19 +13,42 @@ import json
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from functools import cached_property
+from itertools import groupby, repeat
 from typing import Any
 
 from poolwise._core.errors import TaskError, TaskFailed
 from poolwise._core.journal import Recorded
-from poolwise._core.keys import Stored, encode
+from poolwise._core.keys import Stored, encode_all
 from poolwise._core.model import Settled
 from poolwise._policy.outcomes import times_of
 from poolwise._policy.verdict import class_of
-from poolwise._runtime.journal import Row, Store, Unrecordable, dump_value
+from poolwise._runtime.journal import Row, Store, dump_value, dump_values
 
-_Flight = None | list[int] | tuple[Settled, int]
-"""Of a key: it runs; it runs, and later positions wait for it; it has settled, and is not committed yet."""
+
+class _Landed:
+    """A part that has settled, and is not committed yet."""
+
+    def __init__(self, part: Settled, stored: Sequence[Stored], epoch: float) -> None:
+        self._part = part
+        self._stored = stored
+        self._epoch = epoch
+
+    @cached_property
+    def outcomes(self) -> dict[Stored, Recorded]:
+        """What a journal holds of it, by key: made when one of its keys comes again."""
+        part = self._part
+        assert part.keys is not None
+        errors = map(part.errors.get, range(len(part.keys)))
+        columns = zip(part.keys, part.values, errors, repeat(part.attempt), *times_of(part, self._epoch))
+        return dict(zip(self._stored, map(Recorded._make, columns)))
+
+
+_Flight = None | list[int] | _Landed
+"""Of a key: it runs; it runs, and later positions wait for it; it has settled."""
+
+_Verdict = Recorded | bool | None
+"""Of an item: its outcome, True where it is to be executed, None where it waits for its like."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +81,7 @@ class Recorder:
         self._epoch = epoch
         self._lock = threading.Lock()
         self._flights: dict[Stored, _Flight] = {}
-        self._keys: dict[int, tuple[Stored, Any]] = {}  # By place in the input, of what is to be executed.
+        self._keys: dict[int, Any] = {}  # By place in the input, of what is to be executed; none where items are keys.
         store.writer.on_commit(self._committed)
 
     # -- the input's side
@@ -75,59 +98,66 @@ class Recorder:
             JournalError: the journal cannot be read.
         """
         keys, error = self._keys_of(items)
-        recorded = self.store.find(self._unseen([stored for stored, _ in keys]))
+        stored, no_key = encode_all(keys)
+        # What is in flight may be committed any time, so it is asked first. What is not stays so: only this adds to it.
         with self._lock:
-            verdicts = [self._verdict(first + place, *pair, recorded) for place, pair in enumerate(keys)]
+            verdicts = {
+                place: self._verdict(first + place, key) for place, key in enumerate(stored) if key in self._flights
+            }
+        known = self.store.find([key for place, key in enumerate(stored) if place not in verdicts])
         place = 0
-        for kind, group in groupby(verdicts, key=lambda verdict: verdict if verdict is None else type(verdict)):
+        for kind, group in groupby(self._verdicts(first, stored, verdicts, known), key=type):
             same = list(group)
+            indexes = range(first + place, first + place + len(same))
             part = items[place : place + len(same)]
             if kind is bool:
+                if self._key is not None:
+                    self._keys.update(zip(indexes, keys[place : place + len(same)]))
                 yield Share(part, None, len(same))
             elif kind is Recorded:
-                indexes = range(first + place, first + place + len(same))
                 yield Share([], known_part(indexes, part, same), len(same))  # type: ignore[arg-type]
             else:
                 yield Share([], None, len(same))
             place += len(same)
+        error = no_key or error
         if error is not None:
             raise error
 
-    def _keys_of(self, items: list[Any]) -> tuple[list[tuple[Stored, Any]], Exception | None]:
-        """Return stored form and key of each item, up to the first that has none, and why it has none."""
-        keys: list[tuple[Stored, Any]] = []
+    def _keys_of(self, items: list[Any]) -> tuple[list[Any], Exception | None]:
+        """Return the key of each item, up to the first that has none, and why it has none."""
+        if self._key is None:
+            return items, None
+        keys: list[Any] = []
         try:
-            for item in items:
-                key = item if self._key is None else self._key(item)
-                keys.append((encode(key), key))
+            keys.extend(map(self._key, items))  # Keeps what came before an error.
         except Exception as error:
             return keys, error
         return keys, None
 
-    def _unseen(self, stored: Sequence[Stored]) -> list[Stored]:
-        """Return those keys that may be in the file; ints beyond all that were seen are not."""
-        largest = self.store.largest_int
+    def _verdicts(
+        self, first: int, stored: Sequence[Stored], verdicts: dict[int, _Verdict], known: dict[Stored, Recorded]
+    ) -> list[_Verdict]:
+        """Return what to do with each item, where that is said for those whose keys were in flight."""
         with self._lock:
-            asked = [key for key in stored if key not in self._flights and not (type(key) is int and key > largest)]
-        self.store.largest_int = max((key for key in stored if type(key) is int), default=largest)
-        self.store.largest_int = max(self.store.largest_int, largest)
-        return asked
+            if not verdicts and not known and len(fresh := dict.fromkeys(stored)) == len(stored):
+                self._flights.update(fresh)
+                return [True] * len(stored)
+            return [
+                verdicts[place] if place in verdicts else known.get(key) or self._verdict(first + place, key)
+                for place, key in enumerate(stored)
+            ]
 
-    def _verdict(self, index: int, stored: Stored, key: Any, known: dict[Stored, Recorded]) -> bool | Recorded | None:
-        """Return what is known of an item, True where it is to be executed, None where it waits for its like."""
-        if stored in self._flights:
-            flight = self._flights[stored]
-            if isinstance(flight, tuple):
-                return self._recorded_of(*flight, key)
-            waiting = flight or []
-            waiting.append(index)
-            self._flights[stored] = waiting
-            return None
-        if stored in known:
-            return known[stored]
-        self._flights[stored] = None
-        self._keys[index] = (stored, key)
-        return True
+    def _verdict(self, index: int, key: Stored) -> _Verdict:
+        if key not in self._flights:
+            self._flights[key] = None
+            return True
+        flight = self._flights[key]
+        if isinstance(flight, _Landed):
+            return flight.outcomes[key]
+        if flight is None:
+            flight = self._flights[key] = []
+        flight.append(index)
+        return None
 
     # -- the engine's side
 
@@ -149,47 +179,38 @@ class Recorder:
         return [*parts, *more]
 
     def _keep(self, part: Settled, rows: list[Row], more: list[Settled]) -> None:
+        part.keys = part.items if self._key is None else list(map(self._keys.pop, part.indexes))
+        stored, _ = encode_all(part.keys)
+        values, failures = self._said(part, part.keys)
+        rows += self.store.writer.rows(stored, values, failures, part.attempt, times_of(part, self._epoch))
+        landed = _Landed(part, stored, self._epoch)
         with self._lock:
-            pairs = [self._keys.pop(index) for index in part.indexes]
-        part.keys = [key for _, key in pairs]
-        row = self.store.writer.row
-        for position, (stored, key) in enumerate(pairs):
-            value, failure = self._said(part, position, key)
-            rows.append(row(stored, value, failure, part.attempt, *times_of(part, position, self._epoch)))
-        with self._lock:
-            flights = self._flights
-            before = [flights.get(stored) for stored, _ in pairs]
-            flights.update((stored, (part, position)) for position, (stored, _) in enumerate(pairs))
-        for position, ((_, key), waiting) in enumerate(zip(pairs, before)):
+            before = list(map(self._flights.get, stored))
+            self._flights.update(dict.fromkeys(stored, landed))
+        for key, item, waiting in zip(stored, part.items, before) if any(before) else ():
             if isinstance(waiting, list):
-                outcome = self._recorded_of(part, position, key)
-                item = part.items[position]
-                more += [known_part([index], [item], [outcome]) for index in waiting]
+                more += [known_part([index], [item], [landed.outcomes[key]]) for index in waiting]
 
     @staticmethod
-    def _said(part: Settled, position: int, key: Any) -> tuple[str | bytes | None, str | None]:
-        """Return value and failure of a row; what cannot be recorded turns into a failure first."""
-        error = part.errors.get(position)
-        if error is None:
-            try:
-                return dump_value(part.values[position]), None
-            except Unrecordable as refusal:
-                error = TaskFailed(str(refusal), attempts=part.attempt)
-                part.errors = {**part.errors, position: error}
-                part.values = [*part.values[:position], None, *part.values[position + 1 :]]
-        error.key = key
-        said = {"kind": type(error).__name__, "class": class_of(error), "sentence": str(error)}
-        return dump_value(error), json.dumps(said)
-
-    def _recorded_of(self, part: Settled, position: int, key: Any) -> Recorded:
-        error = part.errors.get(position)
-        value = None if error is not None else part.values[position]
-        return Recorded(key, value, error, part.attempt, *times_of(part, position, self._epoch))
+    def _said(part: Settled, keys: Sequence[Any]) -> tuple[list[str | bytes | None], list[str | None]]:
+        """Return values and failures of rows; what cannot be recorded turns into a failure first."""
+        values, refused = dump_values(part.values)
+        if refused:
+            refusals = {place: TaskFailed(str(why), attempts=part.attempt) for place, why in refused.items()}
+            part.errors = {**part.errors, **refusals}
+            part.values = [None if place in refused else value for place, value in enumerate(part.values)]
+        failures: list[str | None] = [None] * len(values)
+        for place, error in part.errors.items():
+            error.key = keys[place]
+            values[place] = dump_value(error)
+            said = {"kind": type(error).__name__, "class": class_of(error), "sentence": str(error)}
+            failures[place] = json.dumps(said)
+        return values, failures
 
     def _committed(self, rows: list[Row]) -> None:
         with self._lock:
-            for row in rows:
-                self._flights.pop(row.key, None)
+            for key, *_ in rows:
+                self._flights.pop(key, None)
 
     def close(self, facts: dict[str, Any], *, complete: bool) -> None:
         """Commit what is left, with what the run has decided and done, and let go of the journal.

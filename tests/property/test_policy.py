@@ -108,13 +108,13 @@ def test_long_items_are_clocked(mean: float | None, timeout: bool) -> None:
     assert pack.clock_each(mean, timeout=timeout) or (mean is not None and mean < pack.TINY_SECONDS and not timeout)
 
 
-@given(lanes, maybe(seconds), maybe(sizes), st.integers(1, 2**40), maybe(counts))
+@given(lanes, maybe(seconds), maybe(sizes), st.integers(1, 2**40), maybe(counts), st.integers(0, 10**6))
 def test_windows_keep_every_bound(
-    lanes: int, mean: float | None, mean_bytes: float | None, buffered_bytes: int, in_flight: int | None
+    lanes: int, mean: float | None, mean_bytes: float | None, buffered_bytes: int, in_flight: int | None, known: int
 ) -> None:
-    """At least one item; `near` is never beyond `far`; neither is beyond `in_flight`, nor beyond the bytes."""
-    chosen = window(lanes, mean, mean_bytes, buffered_bytes, in_flight)
-    assert 1 <= chosen.near <= chosen.far
+    """At least one item; `least`, `near` and `far` are in order; none is beyond `in_flight`, nor beyond the bytes."""
+    chosen = window(lanes, mean, mean_bytes, buffered_bytes, in_flight, known)
+    assert 1 <= chosen.least <= chosen.near <= chosen.far
     if in_flight is not None:
         assert chosen.far <= in_flight
     if mean_bytes:
@@ -127,6 +127,14 @@ def test_windows_feed_every_lane(lanes: int, mean: float | None, buffered_bytes:
     near = window(lanes, mean, None, buffered_bytes, None).near
     assert near == max(4 * lanes, int(2 * batch_seconds(lanes) * lanes / mean) if mean else 0)
     assert 2 * batch_seconds(min(lanes, 42)) == 0.060
+
+
+@given(lanes, st.integers(0, 10**6))
+def test_windows_grow_with_what_is_known(lanes: int, known: int) -> None:
+    """As many again as were known in a row, up to a few hundred; half of them at once."""
+    chosen = window(lanes, None, None, 1, None, known)
+    assert chosen.near == max(4 * lanes, min(known, 256))
+    assert chosen.least == max(1, min(known, chosen.near) // 2)
 
 
 @given(st.floats(0.01, 1e5), st.lists(st.floats(0, 3), min_size=1, max_size=60), st.randoms(use_true_random=False))

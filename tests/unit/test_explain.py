@@ -13,7 +13,7 @@ from poolwise._core.model import Done
 from poolwise._policy.demands import Demands, Estimate, Knock, held_share, kind_of
 from poolwise._policy.gauge import Gauge
 from poolwise._policy.pack import batch_seconds
-from poolwise._policy.roofs import Candidate, Ground, roofs, shortlist
+from poolwise._policy.roofs import Candidate, Ground, roofs, shortlist, throughput
 from poolwise._policy.trial import Trial
 
 exact = Estimate.exact
@@ -258,3 +258,19 @@ def test_trial_waits_for_the_shape_before() -> None:
     trial.postpone(99.0, 0.001)  # It is too late for that.
     assert trial.conclude(99.0, 0.001)
     assert trial.rates[THREADS.shape][-1] < 10
+
+
+@pytest.mark.parametrize(
+    ("rate", "text"),
+    [
+        (0.012344, "0.01234"),
+        (12.344, "12.34"),
+        (999.94, "999.9"),
+        (1234.4, "1,234"),
+        (26_784.0, "26,780"),
+        (6.4e6, "6,400,000"),
+    ],
+)
+def test_rates_are_written_for_people(rate: float, text: str) -> None:
+    """Four digits, and never a power of ten."""
+    assert throughput(rate) == text

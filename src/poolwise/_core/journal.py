@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from poolwise._core.errors import TaskError, UsageError
 
@@ -71,8 +71,7 @@ class Owner:
     source: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Recorded:
+class Recorded(NamedTuple):
     """An outcome out of a journal.
 
     Attributes:

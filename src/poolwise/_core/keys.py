@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 from poolwise._core.errors import UsageError
@@ -31,13 +32,38 @@ def encode(key: Any) -> Stored:
     kind = type(key)
     if kind is int and -_INT64 <= key < _INT64:
         return key  # type: ignore[no-any-return]
-    if kind is str and "\0" not in key:
-        try:
-            key.encode()
-        except UnicodeEncodeError:  # A file name that is no UTF-8.
-            return _blob(key)
+    if kind is str and _is_plain(key):
         return key  # type: ignore[no-any-return]
     return _blob(key)
+
+
+def encode_all(keys: Sequence[Any]) -> tuple[Sequence[Stored], UsageError | None]:
+    """Return stored forms of keys, up to the first that has none, and why it has none.
+
+    Ints that fit 64 bits, and texts, are their own stored forms: that is seen for all of them at once.
+    """
+    kinds = set(map(type, keys))
+    if kinds == {int} and min(keys) >= -_INT64 and max(keys) < _INT64:
+        return keys, None
+    if kinds == {str} and _is_plain("".join(keys)):
+        return keys, None
+    stored: list[Stored] = []
+    try:
+        stored.extend(map(encode, keys))  # Keeps what came before an error.
+    except UsageError as error:
+        return stored, error
+    return stored, None
+
+
+def _is_plain(text: str) -> bool:
+    """Say whether SQLite keeps a text as it is: without NUL, and no file name that is no UTF-8."""
+    if "\0" in text:
+        return False
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def decode(stored: Stored) -> Any:

@@ -224,7 +224,8 @@ class LaneController:
     Attributes:
         local: lanes are a burden to nothing but this machine (the work computes for a good part), so they cost little;
             whoever knows sets it.
-        cores_used_up: this machine's cores are what sets the pace now; whoever knows sets it.
+        cores_used_up: this machine's cores, or what the processes can use of them, set the pace now; whoever knows sets
+            it.
     """
 
     def __init__(
@@ -275,6 +276,11 @@ class LaneController:
         if self.cores_used_up:
             return PAYS_CLEARLY
         return CHEAP_PAYS if self.local else PAYS
+
+    @property
+    def _worth(self) -> float:
+        """The price of lanes; where the cores are used up, fewer of them spare nobody anything."""
+        return 0.0 if self.cores_used_up else CHEAP_WORTH if self.local else WORTH
 
     @property
     def at_base(self) -> bool:
@@ -347,7 +353,7 @@ class LaneController:
         window = self._window
         if self._below is None:
             self._note_idle(window)
-            return self._double()
+            return self._settle(self._lanes, rest=FIRST_REST) if self.cores_used_up else self._double()
         lanes, per_second = self._below
         elasticity = _elasticity(lanes, per_second, self._lanes, window.per_second)
         if elasticity >= PAYS_CLEARLY:
@@ -493,14 +499,12 @@ class LaneController:
         if self._rest > 0:
             self._rest -= 1
             return self._set(self._lanes, discard=False)
-        if self.cores_used_up:  # Fewer lanes would spare nobody anything.
-            self._upward = True
         other = self._other_lanes()
         if other == self._base:
             self._upward = not self._upward
             self._rest = 1
             return self._set(self._lanes, discard=False)
-        self._probe = _Probe(self._base, other, self._variance, CHEAP_WORTH if self.local else WORTH, [rate])
+        self._probe = _Probe(self._base, other, self._variance, self._worth, [rate])
         return self._set(other)
 
     def _has_shifted(self, rate: float) -> bool:

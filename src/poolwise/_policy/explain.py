@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from poolwise._core.model import Shape
 from poolwise._policy.demands import Demands, Estimate
 from poolwise._policy.plan import Plan
-from poolwise._policy.roofs import duration
+from poolwise._policy.roofs import duration, throughput
 
 _GAP = 0.75  # Observed below this share of the lowest roof: the gap is named, or called unexplained.
 
@@ -96,13 +96,13 @@ def _times(factor: float) -> str:
 
 
 def _table(plan: Plan) -> Iterator[str]:
-    yield "roof      items/s  from"
+    yield "roof       items/s  from"
     for place, roof in enumerate(plan.roofs):
         if not math.isfinite(roof.per_second):
             continue
-        yield f"{roof.name:7} {roof.per_second:>9,.4g}  {roof.reason}{'  <- binds' if place == 0 else ''}"
+        yield f"{roof.name:7} {throughput(roof.per_second):>10}  {roof.reason}{'  <- binds' if place == 0 else ''}"
     if plan.observed is not None:
-        yield f"{'seen':7} {plan.observed:>9,.4g}"
+        yield f"{'seen':7} {throughput(plan.observed):>10}"
 
 
 def _help(plan: Plan) -> Iterator[str]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import repeat
 from typing import Any
 
 from poolwise._core.errors import TaskError
-from poolwise._core.journal import Recorded
 from poolwise._core.model import Outcome, OutcomeDraft, Settled, seal
 
 _PLAIN_KEYS = {int, str}
@@ -39,7 +39,17 @@ def outcomes(part: Settled, key: Callable[[Any], Any] | None, epoch: float) -> l
     """
     done = part.done
     if part.recorded is not None:
-        return [_outcome_of_recorded(index, known) for index, known in zip(part.indexes, part.recorded)]
+        return seal(
+            [
+                OutcomeDraft(
+                    index, name, error is None, value, error, attempts, start, start + seconds, seconds, cpu,
+                    "batch" if batch else "item", worker, lane,
+                )
+                for index, (name, value, error, attempts, start, seconds, cpu, batch, worker, lane) in zip(
+                    part.indexes, part.recorded
+                )
+            ]
+        )  # fmt: skip
     if done is None:
         return [_outcome_of_given_up(part, key, epoch)]
     if part.keys is not None:
@@ -90,30 +100,23 @@ def _outcome_of_given_up(part: Settled, key: Callable[[Any], Any] | None, epoch:
         error.key = name
     started = task.started or now
     return Outcome(
-        part.indexes[0], name, error is None, part.values[0], error, part.attempt, started + epoch, now + epoch, now - started,
-        None, "item", task.worker, task.lane,
+        part.indexes[0], name, error is None, part.values[0], error, part.attempt, started + epoch, now + epoch,
+        now - started, None, "item", task.worker, task.lane,
     )  # fmt: skip
 
 
-def _outcome_of_recorded(index: int, known: Recorded) -> Outcome[Any]:
-    return Outcome(
-        index, known.key, known.error is None, known.value, known.error, known.attempts, known.started,
-        known.started + known.seconds, known.seconds, known.cpu_seconds, "batch" if known.batch else "item",
-        known.worker, known.lane,
-    )  # fmt: skip
-
-
-def times_of(part: Settled, position: int, epoch: float) -> tuple[float, float, float | None, bool, int, int]:
-    """Return start (Unix time), wall and CPU seconds, whether these are a batch's means, worker and lane of a task."""
+def times_of(part: Settled, epoch: float) -> tuple[Iterable[Any], ...]:
+    """Return columns: start (Unix time), wall and CPU seconds, whether these are a batch's means, worker and lane."""
     done = part.done
     if done is None:
         assert part.at is not None
         task, now = part.at
         started = task.started or now
-        return started + epoch, now - started, None, False, task.worker, task.lane
+        return tuple(map(repeat, (started + epoch, now - started, None, False, task.worker, task.lane)))
+    place = repeat(done.worker), repeat(done.lane)
     if done.clocks is not None:
-        started, seconds, cpu = done.clocks[part.offset + position]
-        return started + epoch, seconds, cpu, False, done.worker, done.lane
+        starts, seconds, cpus = zip(*done.clocks[part.offset : part.offset + len(part.indexes)])
+        return [start + epoch for start in starts], seconds, cpus, repeat(False), *place
     number = max(1, len(done.values))
     cpu = None if done.cpu_seconds is None else done.cpu_seconds / number
-    return done.started + epoch, done.seconds / number, cpu, True, done.worker, done.lane
+    return *map(repeat, (done.started + epoch, done.seconds / number, cpu, True)), *place

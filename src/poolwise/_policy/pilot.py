@@ -23,7 +23,7 @@ from poolwise._policy.control import LaneChoice, LaneController
 from poolwise._policy.demands import Demands, Estimate, Kind, kind_of
 from poolwise._policy.look import Facts, Look, Watch, is_clear
 from poolwise._policy.plan import FEW_ITEMS, FIRST_LANES, Plan
-from poolwise._policy.roofs import Candidate, Ground, Roof, roofs, shortlist
+from poolwise._policy.roofs import Candidate, Ground, Roof, roofs, shortlist, throughput
 from poolwise._policy.trial import CHEAPER, SHORTEST_SECONDS, Trial
 from poolwise._policy.use import IDLE, UseMeter
 
@@ -343,7 +343,7 @@ class Pilot:
         self.shape = best.shape
         self._look.gauge = None
         self._steady = (facts.now, self._all)
-        told = ", ".join(f"{shape}: {rate:,.4g} items/s" for shape, rate in self._rates.items())
+        told = ", ".join(f"{shape}: {throughput(rate)} items/s" for shape, rate in self._rates.items())
         reasons = [f"tried on real items: {told}"]
         if self._control is not None and not best.children:  # Worker processes were no better: go on as before.
             self._control.restart(facts.now)
@@ -354,8 +354,8 @@ class Pilot:
         return self._hold(reasons)
 
     def _known_beside(self, best: Shape, trial: Trial, demands: Demands) -> tuple[int, float, float] | None:
-        """Return what fewer lanes than the best shape's were seen to do, for the lane controller."""
-        fewer = [shape for shape in trial.rates if shape.total < best.total]
+        """Return what fewer lanes of as many workers were seen to do, for the lane controller."""
+        fewer = [shape for shape in trial.rates if shape.total < best.total and shape.workers == best.workers]
         if not fewer:
             return None
         shape = max(fewer, key=lambda shape: shape.total)
@@ -466,7 +466,7 @@ class Pilot:
         elif (better := self._look.reconsidered(self._demands, facts.now)) is not None:
             self._demands = better
             self._publish(self.shape, ())
-        control.cores_used_up = self._use.used_up(facts)
+        control.cores_used_up = self._use.used_up(facts) or self._use.last > _FULL * self.shape.workers
         control.local = self._mixed or self._use.computes(self.shape.workers)
         if facts.starved:
             control.restart(facts.now)
@@ -528,7 +528,7 @@ class Pilot:
         why = "the coroutines block their event loop" if blocked else why
         rate = use.per_second
         self._reasons.append(
-            f"{why} ({use.cores:.0%} of a core at {rate:,.4g} items/s), so worker processes were tried"
+            f"{why} ({use.cores:.0%} of a core at {throughput(rate)} items/s), so worker processes were tried"
         )
         waits = not blocked and (self._demands.wait_share > 0.1 or self._coroutine)
         total = self.shape.total  # How many lanes pay there is found out there.

@@ -106,6 +106,13 @@ def duration(seconds: float) -> str:
     return f"{seconds * 1e9:.3g} ns"
 
 
+def throughput(per_second: float) -> str:
+    """Return items a second for a person, to four digits: "12.34", "1,234", "12,340"."""
+    if per_second < 1000 or not math.isfinite(per_second):
+        return f"{per_second:.4g}"
+    return f"{float(f'{per_second:.4g}'):,.0f}"
+
+
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """A shape worth trying, and the throughput that its lowest roof allows, in items a second."""

@@ -199,7 +199,7 @@ class Timeline:
         if done is not None and done.clocks is not None:
             taken = list(map(_SECONDS, done.clocks[part.offset : part.offset + len(part.items)]))
         else:
-            taken = [times_of(part, 0, 0.0)[1]]
+            taken = [next(iter(times_of(part, 0.0)[1]))]
         slowest = self._slowest
         if len(slowest) == _SLOWEST and max(taken) <= slowest[0][0]:
             return

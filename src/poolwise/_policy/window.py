@@ -8,6 +8,7 @@ from poolwise._policy.pack import batch_seconds
 
 _BATCHES = 2
 FEWEST_PER_LANE = 4
+MOST_KNOWN = 256
 LOOK_AHEAD = 16_384  # Tasks of groups that have enough of them, at most, behind which others are looked for.
 
 
@@ -18,10 +19,12 @@ class Window:
     Attributes:
         near: taken and not yet yielded, while the consumer is away; also taken and not yet settled, always.
         far: taken and not yet yielded, while the consumer waits for a straggler.
+        least: so many are taken at once, or none yet.
     """
 
     near: int
     far: int
+    least: int = 1
 
 
 def window(
@@ -30,6 +33,7 @@ def window(
     mean_bytes: float | None,
     buffered_bytes: int,
     in_flight: int | None,
+    known: int = 0,
     surplus: int = 0,
 ) -> Window:
     """Choose the window.
@@ -43,10 +47,12 @@ def window(
         mean_bytes: of an item and its value, or None.
         buffered_bytes: `Limits.buffered_bytes`.
         in_flight: `Limits.in_flight`: a hard bound, or None.
+        known: how many items were taken last, in a row, whose outcomes a journal had: as many more may be taken at
+            once, as they cost next to nothing. A few: the next one may have to be executed.
         surplus: tasks that wait although lanes may be free: their group is parked, or has as many as its lanes can
             take. So other groups are found behind up to `LOOK_AHEAD` of them; behind more only as these settle.
     """
-    near = FEWEST_PER_LANE * lanes
+    near = max(FEWEST_PER_LANE * lanes, min(known, MOST_KNOWN))
     if seconds_per_item:
         near = max(near, int(_BATCHES * batch_seconds(lanes) * lanes / seconds_per_item))
     near += min(surplus, LOOK_AHEAD)
@@ -57,4 +63,4 @@ def window(
         far = affordable
     if in_flight is not None:
         near, far = min(near, in_flight), min(max(near, far), in_flight)
-    return Window(max(1, near), max(1, near, far))
+    return Window(max(1, near), max(1, near, far), max(1, min(known, near) // 2))

@@ -10,6 +10,7 @@ pickled, and a checksum over both, so that a damaged file gives an error and nev
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import math
 import os
@@ -20,8 +21,10 @@ import threading
 import time
 import warnings
 import zlib
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from itertools import accumulate, chain, repeat
+from typing import Any
 
 from poolwise._core.errors import JournalCorrupt, JournalError, JournalLocked, JournalMismatch, TaskError
 from poolwise._core.journal import MOST_VALUE_BYTES, Journal, Owner, Recorded
@@ -34,7 +37,11 @@ COMMIT_SECONDS = 0.05
 COMMIT_ROWS = 1000
 _CHECKED_BYTES = 256 * 1024 * 1024  # A larger file is not read through at the start; its rows have checksums.
 _ASKED_AT_ONCE = 500
+_INSERTED_AT_ONCE = 512
+_MOST_ROWS = 8 * COMMIT_ROWS  # In one commit, so that none is long.
 _BUSY_SECONDS = 10.0
+_CACHE_BYTES = 32 * 1024 * 1024  # Texts come in any order: each may be for another page.
+_CHECKPOINT_PAGES = 4000
 _MAGIC = b"SQLite format 3\0"
 
 SCHEMA = f"""
@@ -46,29 +53,22 @@ CREATE TABLE outcome (
     key PRIMARY KEY NOT NULL, value, failure TEXT, attempts INTEGER NOT NULL, started REAL NOT NULL,
     seconds REAL NOT NULL, cpu_seconds REAL, batch INTEGER NOT NULL, worker INTEGER NOT NULL, lane INTEGER NOT NULL,
     run INTEGER NOT NULL, checksum INTEGER NOT NULL
-) WITHOUT ROWID;
+);
 PRAGMA application_id = {APPLICATION_ID};
 PRAGMA user_version = {VERSION};
 """
-INSERT = "INSERT OR REPLACE INTO outcome VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_WIDTH = 12
 COLUMNS = "key, value, failure, attempts, started, seconds, cpu_seconds, batch, worker, lane, checksum"
 
+Row = tuple[Any, ...]
+"""One outcome as it is written, in the order of the table's columns."""
 
-class Row(NamedTuple):
-    """One outcome as it is written; `failure` is None or the JSON of the error's class and sentence."""
 
-    key: Stored
-    value: str | bytes | None
-    failure: str | None
-    attempts: int
-    started: float
-    seconds: float
-    cpu_seconds: float | None
-    batch: int
-    worker: int
-    lane: int
-    run: int
-    checksum: int
+@functools.cache
+def inserting(count: int) -> str:
+    """Return the statement that inserts so many outcomes, given one after the other."""
+    row = f"({','.join('?' * _WIDTH)})"
+    return f"INSERT OR REPLACE INTO outcome VALUES {','.join([row] * count)}"
 
 
 # -- values ------------------------------------------------------------------------------------------------------------
@@ -78,11 +78,14 @@ class Unrecordable(Exception):
     """A value that the journal cannot take; the message is a sentence about it."""
 
 
-_EXACT = (str, int, bool, type(None))
-_LONG_INT = 10**4000  # `json.loads` refuses longer ones.
+_EXACT = {str, int, bool, type(None)}
+_FLAT = _EXACT | {float}
+_LONG_DIGITS = 4000
+_LONG_INT = 10**_LONG_DIGITS  # `json.loads` refuses longer ones.
 
 
 _as_json = json.JSONEncoder(separators=(",", ":")).encode
+_as_lines = json.JSONEncoder(separators=("\n", ":"), allow_nan=False).encode  # No text in JSON has a newline itself.
 
 
 def _is_exact(value: Any, depth: int = 20) -> bool:
@@ -116,6 +119,24 @@ def dump_value(value: Any) -> str | bytes:
     return text
 
 
+def dump_values(values: Sequence[Any]) -> tuple[list[str | bytes | None], dict[int, Unrecordable]]:
+    """Return what `dump_value` makes of values, and by position why it can make nothing of one."""
+    if set(map(type, values)) <= _FLAT:
+        with contextlib.suppress(ValueError):  # An infinite one, or a very long int.
+            texts = _as_lines(values)[1:-1].split("\n")
+            if max(map(len, texts)) < _LONG_DIGITS:
+                return texts, {}  # type: ignore[return-value]
+    dumped: list[str | bytes | None] = []
+    refused = {}
+    for position, value in enumerate(values):
+        try:
+            dumped.append(dump_value(value))
+        except Unrecordable as refusal:
+            dumped.append(None)
+            refused[position] = refusal
+    return dumped, refused
+
+
 def _pickled(value: Any) -> bytes:
     try:
         return pickle.dumps(value, protocol=5)
@@ -144,42 +165,45 @@ def load_value(stored: str | bytes | None) -> Any:
 
 def checksum(key: Any, value: Any, failure: Any) -> int:
     """Return CRC-32 over what a row says: a stored key, a value as text, bytes or None, a failure as text or None."""
-    said = value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogatepass")
-    crc = zlib.crc32(said)
-    return zlib.crc32(f"{key!r}{failure}".encode("utf-8", "surrogatepass"), crc)
+    if isinstance(value, bytes):
+        return zlib.crc32(value, zlib.crc32(f"{key!r}\n{failure}".encode()))
+    return zlib.crc32(f"{key!r}\n{failure}\n{value}".encode())
 
 
-def recorded(row: Sequence[Any], path: str) -> Recorded:
-    """Return the outcome of a row with `COLUMNS`.
+def recorded(rows: Sequence[Row], path: str) -> list[Recorded]:
+    """Return the outcomes of rows with `COLUMNS`.
 
     Raises:
-        JournalCorrupt: its checksum is wrong.
-        JournalError: its value needs what is not here.
+        JournalCorrupt: a checksum is wrong.
+        JournalError: a value needs what is not here.
     """
-    key, value, failure, attempts, started, seconds, cpu, batch, worker, lane, check = row
-    if checksum(key, value, failure) != check:
-        raise JournalCorrupt(f"{path} is damaged: what it says of {key!r:.60} is not what was written{_REMEDY}")
-    name = decode(key)
+    if not rows:
+        return []
+    keys, stored, failures, attempts, started, seconds, cpu, batch, worker, lane, checks = zip(*rows)
+    for key, found, check in zip(keys, map(checksum, keys, stored, failures), checks):
+        if found != check:
+            raise JournalCorrupt(f"{path} is damaged: what it says of {key!r:.60} is not what was written{_REMEDY}")
+    values: list[Any]
+    if set(map(type, stored)) == {str}:
+        values = json.loads(f"[{','.join(stored)}]")
+    else:
+        values = [_loaded(key, value, path) for key, value in zip(keys, stored)]
+    errors: list[TaskError | None] = [None] * len(rows)
+    for position, (value, failure) in enumerate(zip(values, failures)):
+        if failure is not None and isinstance(value, TaskError):
+            values[position], errors[position] = None, value
+    names, means = map(decode, keys), map(bool, batch)
+    return list(map(Recorded._make, zip(names, values, errors, attempts, started, seconds, cpu, means, worker, lane)))
+
+
+def _loaded(key: Stored, stored: str | bytes | None, path: str) -> Any:
     try:
-        made = load_value(value)
+        return load_value(stored)
     except Exception as error:
         raise JournalError(
-            f"the value of {name!r} in {path} cannot be read here ({type(error).__name__}: {error}); "
+            f"the value of {decode(key)!r} in {path} cannot be read here ({type(error).__name__}: {error}); "
             "what it is made of must be importable"
         ) from error
-    failed = isinstance(made, TaskError) and failure is not None
-    return Recorded(
-        name,
-        None if failed else made,
-        made if failed else None,
-        attempts,
-        started,
-        seconds,
-        cpu,
-        bool(batch),
-        worker,
-        lane,
-    )
 
 
 _REMEDY = "; what can be read is saved by: poolwise show DAMAGED.db --save NEW.db"
@@ -245,7 +269,7 @@ class Store:
             cursor = reader.execute("INSERT INTO run (started, facts) VALUES (?, '{}')", (started,))
         self._run = int(cursor.lastrowid or 0)
         largest = reader.execute("SELECT max(key) FROM outcome WHERE key < ''").fetchone()[0]
-        self.largest_int: int = -math.inf if largest is None else largest  # type: ignore[assignment]
+        self._largest_int: int = -math.inf if largest is None else largest  # type: ignore[assignment]
         self.retry_failed = journal.retry_failed
         self._again = journal.again
 
@@ -268,21 +292,26 @@ class Store:
     def find(self, keys: Sequence[Stored]) -> dict[Stored, Recorded]:
         """Return what is committed of some keys; what is to be executed again is left out.
 
+        Every key is asked for before its first execution: an int beyond all that were asked for cannot be there.
+
         Raises:
             JournalCorrupt: the file is damaged.
             JournalError: a value cannot be read here.
         """
+        largest = self._largest_int
+        asked = [key for key in keys if not (type(key) is int and key > largest)]
+        if len(asked) < len(keys):
+            self._largest_int = max(key for key in keys if type(key) is int)
         found: dict[Stored, Recorded] = {}
         only = " AND failure IS NULL" if self.retry_failed else ""
         with _explained(self.path):
-            for begin in range(0, len(keys), _ASKED_AT_ONCE):
-                part = keys[begin : begin + _ASKED_AT_ONCE]
+            for begin in range(0, len(asked), _ASKED_AT_ONCE):
+                part = asked[begin : begin + _ASKED_AT_ONCE]
                 marks = ",".join("?" * len(part))
-                rows = self._reader.execute(f"SELECT {COLUMNS} FROM outcome WHERE key IN ({marks}){only}", tuple(part))
-                for row in rows:
-                    outcome = recorded(row, self.path)
-                    if self._again is None or not self._again(outcome):
-                        found[row[0]] = outcome
+                statement = f"SELECT {COLUMNS} FROM outcome WHERE key IN ({marks}){only}"
+                rows = self._reader.execute(statement, tuple(part)).fetchall()
+                pairs = zip((row[0] for row in rows), recorded(rows, self.path))
+                found.update(pair for pair in pairs if self._again is None or not self._again(pair[1]))
         return found
 
     def note(self, facts: dict[str, Any], *, finished: bool) -> None:
@@ -455,8 +484,7 @@ class Writer(threading.Thread):
         self._durable = durable
         self._run_id = run
         self._changed = threading.Condition()
-        self._rows: list[Row] = []
-        self._since: float | None = None  # When the oldest of them came.
+        self._chunks: deque[tuple[float, list[Row]]] = deque()  # What is not committed, and when it came.
         self._note: tuple[str, float | None] | None = None
         self._taken = self._committed = 0
         self._closing = False
@@ -476,21 +504,24 @@ class Writer(threading.Thread):
         """
         with self._changed:
             self._raise()
-            self._rows += rows
+            self._chunks.append((time.monotonic(), rows))
             self._taken += len(rows)
-            if self._since is None:
-                self._since = time.monotonic()
             self._changed.notify_all()
             mine = self._taken
             while self._error is None and (
-                (self._durable and self._committed < mine)
-                or (self._taken - self._committed > 2 * COMMIT_ROWS + len(rows) and self._is_late())
+                (self._durable and self._committed < mine) or (self._behind >= COMMIT_ROWS and self._patience < 0)
             ):
-                self._changed.wait(0.05)
+                self._changed.wait(COMMIT_SECONDS)
             self._raise()
 
-    def _is_late(self) -> bool:
-        return self._since is not None and time.monotonic() - self._since > COMMIT_SECONDS
+    @property
+    def _behind(self) -> int:
+        return self._taken - self._committed
+
+    @property
+    def _patience(self) -> float:
+        """How long the oldest row may still wait, in seconds."""
+        return self._chunks[0][0] + COMMIT_SECONDS - time.monotonic() if self._chunks else 0.0
 
     def note(self, facts: str, finished: float | None) -> None:
         """Keep facts of the run, with the next commit."""
@@ -522,6 +553,8 @@ class Writer(threading.Thread):
         try:
             with contextlib.closing(connect(self._path)) as connection, _explained(self._path):
                 connection.execute(f"PRAGMA synchronous={'FULL' if self._durable else 'NORMAL'}")
+                connection.execute(f"PRAGMA cache_size={-_CACHE_BYTES // 1024}")
+                connection.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
                 while self._write(connection):
                     pass
         except BaseException as error:  # Whoever waits for this thread must hear of it, whatever it is.
@@ -539,43 +572,55 @@ class Writer(threading.Thread):
     def _write(self, connection: sqlite3.Connection) -> bool:
         """Wait for rows, and commit them; returns whether there may be more."""
         with self._changed:
-            while not (self._rows or self._note or self._closing):
+            while not (self._chunks or self._note or self._closing):
                 self._changed.wait()
-            while not (self._closing or self._durable or len(self._rows) >= COMMIT_ROWS):
-                left = COMMIT_SECONDS - (time.monotonic() - (self._since or 0.0)) if self._rows else 0.0
-                if left <= 0:
-                    break
+            while not (self._closing or self._durable or self._behind >= COMMIT_ROWS) and (left := self._patience) > 0:
                 self._changed.wait(left)
-            rows, self._rows, self._since = self._rows, [], None
+            chunks = self._next_chunks()
             note, self._note = self._note, None
             more = not self._closing
+        rows = list(chain.from_iterable(chunks))
         if rows or note is not None:
             connection.execute("BEGIN IMMEDIATE")
-            connection.executemany(INSERT, rows)
+            self._insert(connection, rows)
             if note is not None:
                 connection.execute("UPDATE run SET facts = ?, finished = ? WHERE id = ?", (*note, self._run_id))
             connection.execute("COMMIT")
             self._done(rows)
         with self._changed:
+            for _ in chunks:
+                self._chunks.popleft()
             self._committed += len(rows)
             self._changed.notify_all()
-        return more or bool(self._rows) or self._note is not None
+        return more or bool(self._chunks) or self._note is not None
 
-    def row(
+    def _next_chunks(self) -> list[list[Row]]:
+        """Return the oldest chunks: few enough rows to be committed soon."""
+        sizes = accumulate(len(rows) for _, rows in self._chunks)
+        return [
+            rows for (_, rows), size in zip(self._chunks, sizes) if size <= max(_MOST_ROWS, len(self._chunks[0][1]))
+        ]
+
+    @staticmethod
+    def _insert(connection: sqlite3.Connection, rows: list[Row]) -> None:
+        """Insert rows, many with one statement: each lets go of the GIL, and may wait long to have it again."""
+        size = min(_INSERTED_AT_ONCE, connection.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER) // _WIDTH)
+        begin = 0
+        while begin < len(rows):
+            while size > len(rows) - begin:
+                size = max(1, size // 8)
+            part = rows[begin : begin + size]
+            connection.execute(inserting(size), tuple(chain.from_iterable(part)))
+            begin += size
+
+    def rows(
         self,
-        key: Stored,
-        value: str | bytes | None,
-        failure: str | None,
+        keys: Sequence[Stored],
+        values: Sequence[str | bytes | None],
+        failures: Sequence[str | None],
         attempts: int,
-        started: float,
-        seconds: float,
-        cpu_seconds: float | None,
-        batch: bool,
-        worker: int,
-        lane: int,
-    ) -> Row:
-        """Make a row of this run."""
-        check = checksum(key, value, failure)
-        return Row(
-            key, value, failure, attempts, started, seconds, cpu_seconds, int(batch), worker, lane, self._run_id, check
-        )
+        times: Iterable[Iterable[Any]],
+    ) -> list[Row]:
+        """Make rows of this run, out of columns; `times` are those from start to lane."""
+        checks = map(checksum, keys, values, failures)
+        return list(zip(keys, values, failures, repeat(attempts), *times, repeat(self._run_id), checks))

@@ -6,7 +6,7 @@ import json
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,13 +15,13 @@ from poolwise._core.journal import Recorded
 from poolwise._core.keys import Stored, decode, encode
 from poolwise._runtime.journal import (
     COLUMNS,
-    INSERT,
     SCHEMA,
     check_identity,
     check_whole,
     checksum,
     connect,
     explained,
+    inserting,
     recorded,
 )
 
@@ -169,7 +169,7 @@ class Reader:
         """
         for row in self._rows(f"SELECT {COLUMNS} FROM outcome ORDER BY key"):
             try:
-                yield recorded(row, self.path)
+                yield recorded([row], self.path)[0]
             except JournalCorrupt:
                 raise
             except JournalError as error:
@@ -182,7 +182,17 @@ class Reader:
             JournalError: it is damaged, or cannot be made here.
         """
         rows = self._rows(f"SELECT {COLUMNS} FROM outcome WHERE key = ?", encode(key))
-        return next((recorded(row, self.path) for row in rows), None)
+        return next(iter(recorded(list(rows), self.path)), None)
+
+    @contextmanager
+    def at_one_time(self) -> Iterator[None]:
+        """Read everything as it is at one time, whatever is written meanwhile."""
+        self._connection.execute("BEGIN")
+        try:
+            yield
+        finally:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
 
     def summary(self, slowest: int = 5) -> Summary:
         """Return what it holds, with so many of the slowest items."""
@@ -214,16 +224,23 @@ class Reader:
 
     def failures(self) -> list[Failed]:
         """Return the failed items by class, the commonest first, with one of each."""
-        fields = "json_extract(failure, '$.class'), count(*), json_extract(failure, '$.sentence'), min(key)"
+        fields = "json_extract(failure, '$.class'), count(*), failure, min(key)"
         rows = self._rows(f"SELECT {fields} FROM outcome WHERE failure IS NOT NULL GROUP BY 1 ORDER BY 2 DESC, 1")
-        return [Failed(name, count, sentence or "", decode(key)) for name, count, sentence, key in rows]
+        # Not json_extract for the sentence: it may hold a lone surrogate, which SQLite makes into no UTF-8.
+        return [
+            Failed(name, count, str(json.loads(failure).get("sentence") or ""), decode(key))
+            for name, count, failure, key in rows
+        ]
 
-    def executions(self, run: int | None = None) -> Iterator[Execution]:
-        """Iterate over the executions of one run, or of all of them, in no order."""
+    def executions(self, run: int) -> Iterator[Execution]:
+        """Iterate over the executions of one run, in no order."""
         columns = "started, sum(seconds), count(*), count(failure), worker, lane"
-        only = "" if run is None else f"WHERE run = {run:d}"
-        for row in self._rows(f"SELECT {columns} FROM outcome {only} GROUP BY worker, lane, started, run"):
+        for row in self._rows(f"SELECT {columns} FROM outcome WHERE run = {run:d} GROUP BY worker, lane, started"):
             yield Execution(*row)
+
+    def seconds(self) -> Iterator[float]:
+        """Iterate over the wall seconds of the last execution of each item."""
+        return (seconds for (seconds,) in self._rows("SELECT seconds FROM outcome"))
 
     def past(self) -> list[Past]:
         """Return the runs, in order."""
@@ -269,9 +286,9 @@ def _copy_rows(source: sqlite3.Connection, new: sqlite3.Connection, order: str) 
     bad = 0
     new.execute("BEGIN")
     try:
-        for row in source.execute(f"SELECT * FROM outcome ORDER BY key {order}"):
+        for row in source.execute(f"SELECT * FROM outcome ORDER BY rowid {order}"):
             if checksum(row[0], row[1], row[2]) == row[-1]:
-                new.execute(INSERT, row)
+                new.execute(inserting(1), row)
             else:
                 bad += 1
     except (sqlite3.Error, TypeError, ValueError):

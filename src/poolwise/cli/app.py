@@ -411,6 +411,31 @@ def _show(
     return _guarded(lambda: show_command(ShowCommand(journal, as_json=as_json, values=kind, output=output, save=save)))
 
 
+@app.command(name="report", epilog=EXIT_CODES, short_help="A page, pictures, or a trace of a run, out of its journal.")
+def _report(
+    journal: Annotated[str, typer.Argument(metavar="JOURNAL", help="A file that --journal made.")],
+    *,
+    output: Annotated[
+        str | None, typer.Option("-o", "--output", metavar="FILE", help="Write one page of HTML (- for stdout).")
+    ] = None,
+    plot: Annotated[
+        str | None, typer.Option("--plot", metavar="FILE", help="Write the pictures: .png, .svg or .pdf.")
+    ] = None,
+    trace: Annotated[
+        str | None, typer.Option("--trace", metavar="FILE", help="Write a trace, which ui.perfetto.dev opens.")
+    ] = None,
+) -> int:
+    """Tell what a run did, and why. Counts are of the whole journal, times and lanes of the last run that executed.
+
+    The journal may be in use meanwhile.
+    """
+    from poolwise.cli.report import ReportCommand, report_command
+
+    if output is None and plot is None and trace is None:
+        raise CommandError("nothing to write is named; give -o FILE, --plot FILE, or --trace FILE")
+    return _guarded(lambda: report_command(ReportCommand(journal, page=output, plot=plot, trace=trace)))
+
+
 @app.command(name="demo", short_help="Measure threads against processes on real photographs, here.")
 def _demo(
     photos: Annotated[

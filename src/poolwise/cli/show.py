@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from poolwise._core.journal import Recorded
 from poolwise.cli.records import outcome_fields, plain_key, recorded_line
 from poolwise.cli.run import open_file
 from poolwise.cli.streams import LineWriter, OutputClosed, OutputFailed, claim_stdout
@@ -134,11 +135,11 @@ def _export(reader: Reader, command: ShowCommand) -> int:
             if command.values == "csv":
                 writer.write(_csv(_COLUMNS))
             for outcome in reader.outcomes():
-                if isinstance(outcome, tuple):
+                if isinstance(outcome, Recorded):
+                    writer.write(line(outcome))
+                else:
                     unreadable += 1
                     say_error(str(outcome[1]))
-                else:
-                    writer.write(line(outcome))
     except OutputClosed:
         return FAILED
     except OutputFailed as error:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-from array import array
-from collections.abc import Iterable
 from dataclasses import replace
 
 from poolwise._core.story import FailureClass, Sample, Slowest, Story
 from poolwise._policy.timeline import SMALL, Slices, bucket_of, histogram, plain_text
-from poolwise._runtime.journal_reader import Execution, Reader
+from poolwise._runtime.journal_reader import Reader
 
 _SLOWEST = 10
 _SAMPLES = 200
@@ -27,13 +25,18 @@ def story_of(reader: Reader) -> Story:
     Raises:
         JournalError: it is damaged.
     """
+    with reader.at_one_time():
+        return _story_of(reader)
+
+
+def _story_of(reader: Reader) -> Story:
     summary = reader.summary(_SLOWEST)
     lead = _lead(reader)
     executed = lead.done + lead.failed - lead.recorded
     counts: dict[int, int] = {}
-    for each in reader.executions():
-        bucket = bucket_of(each.seconds / each.count)
-        counts[bucket] = counts.get(bucket, 0) + each.count
+    for seconds in reader.seconds():
+        bucket = bucket_of(seconds)
+        counts[bucket] = counts.get(bucket, 0) + 1
     return replace(
         lead,
         title=summary.function,
@@ -54,50 +57,40 @@ def _lead(reader: Reader) -> Story:
     for past in reversed(reader.past()):
         if past.story is not None:
             return Story.from_dict(past.story)
-        if not past.ended and (story := _untold(reader.executions(past.id))) is not None:
+        if not past.ended and (story := _untold(reader, past.id)) is not None:
             return story
     return Story("", "Nothing was executed.", "unknown", "not known", 0.0, 0.0, 0, 0)
 
 
-def _untold(executions: Iterable[Execution]) -> Story | None:
+def _untold(reader: Reader, run: int) -> Story | None:
     """Return the story of a run that left none, or None where it executed nothing."""
-    began, slices, lanes = math.inf, Slices(SMALL.slices), set()
-    ends, counts = array("d"), array("q")
-    failed, busy = 0, 0.0
-    for place, each in enumerate(executions):
-        began = min(began, each.started)
-        slices.add(each.started, each.seconds, each.worker, each.lane, place, each.count, each.failed)
+    began, end, lanes = math.inf, -math.inf, set()
+    for each in reader.executions(run):
+        began, end = min(began, each.started), max(end, each.started + each.seconds)
         lanes.add((each.worker, each.lane))
-        ends.append(each.started + each.seconds)
-        counts.append(each.count)
+    if not lanes:
+        return None
+    slices, settled, width = Slices(SMALL.slices), [0] * _SAMPLES, max(end - began, 1e-9) / _SAMPLES
+    count, failed, busy = 0, 0, 0.0
+    for each in reader.executions(run):  # Once more, as there may be more of them than memory holds.
+        slices.add(each.started, each.seconds, each.worker, each.lane, count, each.count, each.failed)
+        settled[min(_SAMPLES - 1, int((each.started + each.seconds - began) / width))] += each.count
+        count += each.count
         failed += each.failed
         busy += each.seconds
-    if not ends:
-        return None
-    seconds = max(ends) - began
     return Story(
         title="",
         sentence=_UNTOLD,
         kind="unknown",
         shape="not known",
         began=began,
-        seconds=seconds,
-        done=sum(counts) - failed,
+        seconds=end - began,
+        done=count - failed,
         failed=failed,
         busy_seconds=busy,
         explanation=_UNTOLD,
         slices=slices.record(began),
         sampled=slices.share,
-        samples=_samples([end - began for end in ends], counts, seconds, len(lanes)),
+        # How many lanes there were is known of the whole time only.
+        samples=tuple(Sample((place + 1) * width, many / width, len(lanes)) for place, many in enumerate(settled)),
     )
-
-
-def _samples(ends: Iterable[float], counts: Iterable[int], seconds: float, lanes: int) -> tuple[Sample, ...]:
-    """Return the throughput in equal parts of the time; `lanes` is how many there were, at some time or other."""
-    if seconds <= 0:
-        return ()
-    width = seconds / _SAMPLES
-    settled = [0] * _SAMPLES
-    for end, count in zip(ends, counts):
-        settled[min(_SAMPLES - 1, int(end / width))] += count
-    return tuple(Sample((place + 1) * width, count / width, lanes) for place, count in enumerate(settled))

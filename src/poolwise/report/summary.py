@@ -73,25 +73,26 @@ class Report:
         write_trace(self.story, path)
 
     def to_html(self, path: str | os.PathLike[str]) -> None:
-        """Write it as one page.
+        """Write it as one page of HTML that loads nothing: verdict, roofline, lanes, latency, failures, decisions.
 
         Args:
             path: the file, which is replaced where it exists.
 
         Raises:
             UsageError: the file cannot be written.
+            BackendUnavailable: jinja2 is not installed.
         """
         import_module("poolwise.report.page").write_html(self.story, path)
 
     def to_plot(self, path: str | os.PathLike[str]) -> None:
-        """Draw the roofs and what was observed.
+        """Draw the pictures of the page with matplotlib, one above the other.
 
         Args:
-            path: the file, which is replaced where it exists; its suffix says the format.
+            path: the file, which is replaced where it exists; its suffix says the format: .png, .svg or .pdf.
 
         Raises:
-            UsageError: the file cannot be written.
-            BackendUnavailable: what draws is not installed.
+            UsageError: the suffix is another one, or the file cannot be written.
+            BackendUnavailable: matplotlib is not installed.
         """
         import_module("poolwise.report.plot").write_plot(self.story, path)
 
