@@ -90,8 +90,8 @@ def _outcome_of_given_up(part: Settled, key: Callable[[Any], Any] | None, epoch:
         error.key = name
     started = task.started or now
     return Outcome(
-        part.indexes[0], name, error is None, part.values[0], error, part.attempt, started + epoch, now + epoch, now - started,
-        None, "item", task.worker, task.lane,
+        part.indexes[0], name, error is None, part.values[0], error, part.attempt, started + epoch, now + epoch,
+        now - started, None, "item", task.worker, task.lane,
     )  # fmt: skip
 
 
