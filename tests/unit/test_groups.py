@@ -150,7 +150,7 @@ def test_a_hundred_thousand_groups_of_one_item() -> None:
 
 
 def test_lanes_of_a_run_are_what_groups_want() -> None:
-    """16 for each group with so many tasks, at once; fewer after a round that wanted fewer; never more than `most`."""
+    """16 for each group with so many tasks, at once; fewer, but not below 16, after a round that wanted fewer."""
     groups = Groups(lambda item: item[0], GroupLimits(), None, 40, lambda: 1 << 30)
     lanes = GroupLanes(groups)
     groups.advance(0.0)
@@ -169,7 +169,7 @@ def test_lanes_of_a_run_are_what_groups_want() -> None:
         taken = groups.take(1)
         groups.end(taken.indexes[0], 0.1 * number, 0.1 * number - 0.1, 0.1, None)
         groups.forget(taken.indexes)
-    assert lanes.lanes == 1
+    assert lanes.lanes == 16
 
 
 def test_limits_of_a_group() -> None:

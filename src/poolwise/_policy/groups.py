@@ -89,11 +89,13 @@ class Groups(Pending):
         buffered_bytes: gives what all that are executed may weigh together.
 
     Attributes:
-        lanes: that all groups want together. More at once; fewer when a round of them has wanted fewer.
+        lanes: that all groups want together, and never fewer than a group has at first. More at once; fewer when a
+            round of them has wanted fewer.
     """
 
     __slots__ = (
         "_buffered_bytes",
+        "_fewest",
         "_flying",
         "_flying_bytes",
         "_group",
@@ -139,7 +141,7 @@ class Groups(Pending):
         self._now = -math.inf
         self._wanted = self._peak = self._round = 0
         self.surplus = 0
-        self.lanes = 1
+        self.lanes = self._fewest = max(1, min(most, limits.first))
 
     # -- tasks come
 
@@ -332,7 +334,7 @@ class Groups(Pending):
             group.control.add(now, int(refusal is None), int(refusal is not None), seconds)
         self._round += 1
         if self._round >= self.lanes:
-            self.lanes = max(1, min(self._most, self._peak))
+            self.lanes = max(self._fewest, min(self._most, self._peak))
             self._round, self._peak = 0, self._wanted
         self._list(group)
 

@@ -42,6 +42,7 @@ class Pace:
         "_horizon_seconds",
         "_parked_seconds",
         "_refused_start",
+        "_resumed",
         "_starts",
         "_times",
     )
@@ -54,27 +55,32 @@ class Pace:
         self._cut_at = -math.inf
         self._horizon_seconds = HORIZON_SECONDS
         self._burst: int | None = None  # Fewest acceptances between two parks.
-        self._begin(math.inf)
+        self._begin(-math.inf)
 
     def _begin(self, now: float) -> None:
         """Begin an episode: what is started from one park to the next."""
-        self._began = now
+        self._resumed = now
+        self._began: float | None = None  # When the first of it was really executed.
         self._accepted = 0
         self._refused_start = math.inf
         self._parked_seconds = 0.0
 
     def start(self, now: float) -> None:
-        """Take in that an execution starts."""
+        """Take in that an execution is sent to a lane."""
         if self._refused_start < math.inf:  # The first one after a park: all that was in flight then has ended.
             self._conclude(now)
-        elif self._began == math.inf:
-            self._began = now
-            self._times.append(now)
+
+    def _note(self, started: float) -> None:
+        if self._began is None:
+            self._began = started
+        if not self._times:
+            self._times.append(started)
 
     def serve(self, now: float, started: float) -> None:
         """Take in that an execution was accepted."""
-        if started > self._refused_start:
+        if not self._resumed <= started <= self._refused_start:
             return
+        self._note(started)
         self._accepted += 1
         self._times.append(now)
         self._starts.append(started)
@@ -89,8 +95,9 @@ class Pace:
             started: clock reading when the refused execution started.
             parked_seconds: for how long nothing is started because of it.
         """
-        if started < self._began:
+        if started < self._resumed:
             return
+        self._note(started)
         if parked_seconds > 0:
             self._refused_start = min(self._refused_start, started)
             self._parked_seconds = max(self._parked_seconds, parked_seconds)
@@ -115,7 +122,8 @@ class Pace:
 
     def _conclude(self, now: float) -> None:
         """A park is over: say what the episode before it tells, and begin the next."""
-        accepted, lasted = self._accepted, max(self._refused_start - self._began, _QUICK_SECONDS)
+        began = self._refused_start if self._began is None else self._began
+        accepted, lasted = self._accepted, max(self._refused_start - began, _QUICK_SECONDS)
         before = self.per_second(self._refused_start)
         self._burst = accepted if self._burst is None else min(self._burst, accepted)
         starts = sorted(self._starts)[-accepted:] if accepted else []

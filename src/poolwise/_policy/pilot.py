@@ -200,7 +200,10 @@ class Pilot:
 
     @property
     def restless(self) -> bool:
-        """It wants to be asked soon, whatever happens: something is being made ready, or a window may end."""
+        """It wants to be asked soon, whatever happens: something is being made ready, a window may end, groups came."""
+        given = self._given_control
+        if given is not None and self.stage is Stage.LANES:
+            return self._shape_of(given.lanes, self.shape.workers) != self.shape
         return self.stage is Stage.TRIAL
 
     def cap_workers(self, most: int) -> None:
