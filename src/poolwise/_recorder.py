@@ -17,9 +17,9 @@ from functools import cached_property
 from itertools import groupby, repeat
 from typing import Any
 
-from poolwise._core.errors import TaskError, TaskFailed
+from poolwise._core.errors import TaskError, TaskFailed, UsageError
 from poolwise._core.journal import Recorded
-from poolwise._core.keys import Stored, encode_all
+from poolwise._core.keys import Stored, encode_all, shown
 from poolwise._core.model import Settled
 from poolwise._policy.outcomes import times_of
 from poolwise._policy.verdict import class_of
@@ -97,8 +97,10 @@ class Recorder:
             UsageError: an item, or its key, cannot name it for good; the shares before it have been given.
             JournalError: the journal cannot be read.
         """
-        keys, error = self._keys_of(items)
+        keys, error = self._keys_of(items, first)
         stored, no_key = encode_all(keys)
+        if no_key is not None:
+            error = UsageError(f"item {first + len(stored)}: {no_key}")
         # What is in flight may be committed any time, so it is asked first. What is not stays so: only this adds to it.
         with self._lock:
             verdicts = {
@@ -115,23 +117,31 @@ class Recorder:
                     self._keys.update(zip(indexes, keys[place : place + len(same)]))
                 yield Share(part, None, len(same))
             elif kind is Recorded:
-                yield Share([], known_part(indexes, part, same), len(same))  # type: ignore[arg-type]
+                named = _renamed(same, keys[place : place + len(same)])  # type: ignore[arg-type]
+                yield Share([], known_part(indexes, part, named), len(same))
             else:
                 yield Share([], None, len(same))
             place += len(same)
-        error = no_key or error
         if error is not None:
             raise error
 
-    def _keys_of(self, items: list[Any]) -> tuple[list[Any], Exception | None]:
+    def _keys_of(self, items: list[Any], first: int) -> tuple[list[Any], UsageError | None]:
         """Return the key of each item, up to the first that has none, and why it has none."""
         if self._key is None:
             return items, None
         keys: list[Any] = []
         try:
             keys.extend(map(self._key, items))  # Keeps what came before an error.
+            if len(keys) < len(items):
+                raise StopIteration  # It did: that ends `map`, and would go unseen.
         except Exception as error:
-            return keys, error
+            name = getattr(self._key, "__qualname__", type(self._key).__qualname__)
+            why = UsageError(
+                f"key={name} raised {type(error).__name__}: {error} for item {first + len(keys)} "
+                f"({shown(items[len(keys)])}); it must name every item"
+            )
+            why.__cause__ = error
+            return keys, why
         return keys, None
 
     def _verdicts(
@@ -220,6 +230,16 @@ class Recorder:
         """
         self.store.note(facts, finished=complete)
         self.store.close()
+
+
+def _renamed(outcomes: list[Recorded], keys: Sequence[Any]) -> list[Recorded]:
+    """Return outcomes with the keys as they are given now: a path that opens files, a member of an enum."""
+    for outcome, key in zip(outcomes, keys):
+        if outcome.error is not None:
+            outcome.error.key = key
+    if set(map(type, keys)) <= {int, str}:  # These are stored as they are.
+        return outcomes
+    return [outcome._replace(key=key) for outcome, key in zip(outcomes, keys)]
 
 
 def known_part(indexes: Sequence[int], items: list[Any], outcomes: list[Recorded]) -> Settled:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import enum
+import errno
 import functools
 import os
 import sqlite3
@@ -251,6 +253,90 @@ def test_a_value_that_is_too_large_fails_alone(journal: str, tmp_path: Path, mon
     assert "return a path" in str(outcomes[1].error)
 
 
+def points(folder: Path, x: int) -> Any:
+    add_line(folder / "calls", x)
+    return Point(x, x) if x == 1 else x
+
+
+def test_a_value_that_cannot_be_read_costs_itself(
+    journal: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its item has failed, with the sentence; the others are there, and retry_failed executes it again."""
+    fn = functools.partial(points, tmp_path)
+    list(poolwise.map(fn, range(3), journal=journal, shape="1x1"))
+    calls(tmp_path)
+    with monkeypatch.context() as renamed:
+        renamed.delattr(sys.modules[__name__], "Point")
+        outcomes = list(poolwise.run(fn, range(3), journal=journal, shape="1x1", ordered=True))
+        assert [(outcome.key, outcome.ok) for outcome in outcomes] == [(0, True), (1, False), (2, True)]
+        assert isinstance(outcomes[1].error, TaskFailed)
+        assert outcomes[1].error.key == 1
+        sentence = r"the value of 1 in .* cannot be read here \(AttributeError: .*must be importable"
+        with pytest.raises(TaskFailed, match=sentence):
+            list(poolwise.map(fn, range(3), journal=journal, shape="1x1"))
+    assert calls(tmp_path) == []
+    assert list(poolwise.map(fn, range(3), journal=journal, shape="1x1")) == [0, Point(1, 1), 2]
+    monkeypatch.setattr(sys.modules[__name__], "Point", complex)  # What was recorded is another class now.
+    assert list(poolwise.map(fn, range(3), journal=Journal(journal, retry_failed=True), shape="1x1")) == [0, 1 + 1j, 2]
+    assert calls(tmp_path) == ["1"]
+
+
+class Level(enum.IntEnum):
+    LOW = 1
+
+
+@pytest.mark.parametrize(
+    "items", [[Path("a"), Path("b")], [Level.LOW], [(Path("a"), Level.LOW)], [10**5000, -(10**5000)]], ids=lambda _: ""
+)
+def test_keys_come_back_as_they_are_given(items: list[Any], journal: str) -> None:
+    """A path can be opened, a member of an enum is one: in the second run as in the first, failed or not."""
+
+    def fn(x: Any) -> int:
+        if x == items[-1]:
+            raise ValueError("no")
+        return 1
+
+    for _ in range(2):
+        outcomes = list(poolwise.run(fn, items, journal=journal, shape="1x1", ordered=True))
+        for outcome, item in zip(outcomes, items, strict=True):
+            assert outcome.key == item
+            assert type(outcome.key) is type(item)
+        assert outcomes[-1].error is not None
+        assert type(outcomes[-1].error.key) is type(items[-1])
+
+
+def quotient(x: int) -> int:
+    return x + 0 // (x - 50)
+
+
+def stopping(x: int) -> int:
+    return next(iter([x] if x != 50 else []))
+
+
+@pytest.mark.parametrize("shape", ["1x1", "1x4"])
+@pytest.mark.parametrize(("key", "cause"), [(quotient, ZeroDivisionError), (stopping, StopIteration)])
+def test_a_key_function_that_raises_loses_nothing(key: Any, cause: type, shape: str, journal: str) -> None:
+    """What came before is given; then it is said which item it was."""
+    seen: list[int] = []
+    items = [*range(51, 60), 50, 60]
+    with pytest.raises(UsageError, match=rf"key={key.__name__} raised {cause.__name__}: .*for item 9 \(50\)") as error:
+        outcomes = poolwise.run(one, items, journal=journal, key=key, shape=shape, ordered=True)
+        seen.extend(outcome.index for outcome in outcomes)  # Keeps what came before an error.
+    assert isinstance(error.value.__cause__, cause)
+    assert seen == list(range(9))
+
+
+def test_a_key_that_is_too_deep(journal: str) -> None:
+    """It is refused by its place, after what came before it."""
+    deep: Any = ()
+    for _ in range(5000):
+        deep = (deep,)
+    seen: list[str] = []
+    with pytest.raises(UsageError, match=r"item 2: the key holds tuples more than 100 deep; give key="):
+        seen.extend(poolwise.map(str, [1, 2, deep], journal=journal, shape="1x1"))
+    assert seen == ["1", "2"]
+
+
 # -- whose it is -------------------------------------------------------------------------------------------------------
 
 
@@ -488,3 +574,73 @@ def test_a_forked_child_takes_no_lock_away(journal: str) -> None:
     os.waitpid(child, 0)
     assert os.path.exists(f"{journal}.lock")
     assert list(results) == [1, 2, 3, 4, 5]
+
+
+def test_a_symbolic_link_is_the_same_journal(journal: str, tmp_path: Path) -> None:
+    """Lock and write-ahead log are those of the file itself, whatever path leads to it."""
+    link = tmp_path / "folder" / "link.db"
+    link.parent.mkdir()
+    link.symlink_to(journal)
+    results = poolwise.map(one, range(5), journal=link)  # Before there is a file at all.
+    with pytest.raises(JournalLocked, match="this process"):
+        poolwise.map(one, range(5), journal=journal)
+    assert list(results) == [1, 2, 3, 4, 5]
+    results = poolwise.map(one, range(5), journal=journal)
+    with pytest.raises(JournalLocked, match="this process"):
+        poolwise.map(one, range(5), journal=link)
+    assert list(results) == [1, 2, 3, 4, 5]
+    assert sorted(os.listdir(link.parent)) == ["link.db"]
+
+
+def test_a_hard_link_is_refused(journal: str, tmp_path: Path) -> None:
+    """Each name would have a write-ahead log of its own; a copy is fine."""
+    list(poolwise.map(one, range(5), journal=journal))
+    os.link(journal, tmp_path / "other.db")
+    with pytest.raises(JournalError, match=r"2 names \(hard links\).*copy it"):
+        poolwise.map(one, range(5), journal=journal)
+    (tmp_path / "other.db").unlink()
+    assert list(poolwise.map(one, range(5), journal=journal)) == [1, 2, 3, 4, 5]
+
+
+def test_no_file_is_no_journal(tmp_path: Path) -> None:
+    """What cannot last is refused at once, and leaves nothing behind."""
+    for path in (":memory:", ""):
+        with pytest.raises(UsageError, match="the path of a file"):
+            poolwise.map(one, range(5), journal=path)
+    with pytest.raises(JournalError, match="is a folder"):
+        poolwise.map(one, range(5), journal=tmp_path)
+    assert not os.path.exists(f"{tmp_path}.lock")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes with names here")
+def test_devices_and_pipes_are_no_journals(tmp_path: Path) -> None:
+    """Nothing waits for the other end of a pipe."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for path in (pipe, Path(os.devnull)):
+        with pytest.raises(JournalError, match="is no regular file"):
+            poolwise.map(one, range(5), journal=path)
+    assert os.listdir(tmp_path) == ["pipe"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="what is open cannot be removed here")
+@pytest.mark.parametrize("instead", [False, True])
+def test_a_journal_removed_during_the_run(journal: str, instead: bool) -> None:
+    """One sentence says so, also where another file has its name now."""
+    with pytest.raises(JournalError, match="was removed while the run wrote it"):
+        for value in poolwise.map(one, range(5), journal=journal, shape="1x1"):
+            if value == 1:
+                os.rename(journal, f"{journal}.old")
+                if instead:
+                    Path(journal).touch()
+
+
+def test_no_room_for_the_lock(journal: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that is full at the start is said to be."""
+
+    def full(path: str) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", path)
+
+    monkeypatch.setattr("poolwise._runtime.filelock.FileLock", full)
+    with pytest.raises(JournalError, match=r"No space left on device\); make room"):
+        poolwise.map(one, range(5), journal=journal)

@@ -121,3 +121,14 @@ def test_mistakes(poolwise: Any, journal: str, arguments: list[str], code: int, 
     assert word in ended.err
     assert "Traceback" not in ended.err
     assert not list(poolwise.folder.glob("x.*"))
+
+
+def test_the_file_is_looked_at_first(poolwise: Any, journal: str) -> None:
+    """What is wrong with it is said before what is missing on the command line."""
+    poolwise.write("text", "no journal")
+    ended = poolwise("report", "text")
+    assert ended.code == 1
+    assert "is no journal" in ended.err
+    ended = poolwise("report", journal)
+    assert ended.code == 2
+    assert "give -o FILE" in ended.err

@@ -292,7 +292,7 @@ def test_colours_only_on_terminals(poolwise: Any) -> None:
         (["functions:same", "--csv", "items.txt"], "--csv FILE and --column NAME go together", ""),
         (["functions:same", "--csv", "items.txt", "--column", "on"], "the CSV file has no column 'on'", "'one'"),
         (["functions:same", "items.txt", "--starred"], "only --jsonl gives such items", ""),
-        (["functions:same", "items.txt", "-o", "items.txt"], "'items.txt' is the input", ""),
+        (["functions:same", "items.txt", "-o", "items.txt"], "'items.txt' is named as the input", ""),
         (["functions:same", "items.txt", "-o", "no/file"], "cannot write 'no/file'", ""),
         (["functions:same", "items.txt", "--shape", "2by3"], "shape '2by3' is not understood", ""),
         (["functions:same", "items.txt", "--retry", "-1"], "invalid value for '--retry'", "--help"),

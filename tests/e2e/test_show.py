@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import fcntl
 import io
 import json
+import os
+import resource
 import shutil
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from poolwise import JournalError
+from poolwise._runtime.journal_reader import Reader
 
 Lines = Callable[[Sequence[object]], str]
 
@@ -155,3 +163,103 @@ def test_images_go_on(poolwise: Any, tmp_path: Path) -> None:
     ended = poolwise("images", str(source), str(tmp_path / "out"), "--fit", "30", "--journal", path)
     assert ended.code == 1
     assert "operations=" in ended.err
+
+
+def test_nothing_that_is_shown_commands_the_terminal(poolwise: Any, lines: Lines, tmp_path: Path) -> None:
+    """Keys, messages and names of classes are told with escapes, one line each; the JSON lines stay exact."""
+    path = str(tmp_path / "run.db")
+    keys = ["\x1b[31mred", "a\nb", "\x07", "\x9b31m", "\u202eabc", "\u2066x", "\u200fy", "\u061cz", "\udc9b\ud800"]
+    poolwise.write(
+        "evil.py",
+        "Evil = type('E\\x1b[2J\\nvil', (Exception,), {'__module__': 'builtins'})\n"
+        "def evil(item):\n"
+        "    if item == 'a\\nb':\n"
+        "        raise Evil(item + '\\x1b[31m')\n"
+        "    return item\n",
+    )
+    ended = poolwise("run", "evil:evil", lines(map(json.dumps, keys)), "--jsonl", "--journal", path)
+    assert ended.code == 3
+    assert {record["key"] for record in records(ended.out)} == set(keys)
+    shown = poolwise("show", path)
+    values = poolwise("show", path, "--values")
+    assert {record["key"] for record in records(values.out)} == set(keys)
+    for text in (ended.err, shown.out.decode(), shown.err, values.out.decode(), ended.out.decode()):
+        assert [each for each in text if each != "\n" and (ord(each) < 32 or 126 < ord(each) < 160)] == []
+        assert [each for each in text if each in "\u202e\u2066\u200f\u061c" or "\ud800" <= each <= "\udfff"] == []
+    assert "E\\x1b[2J\\nvil" in shown.out.decode()
+    assert "\\x9b31m" in poolwise("show", "\x9b31m").err
+
+
+@pytest.mark.parametrize("words", [["--save", "new"], ["--values", "-o", "new"]])
+def test_a_full_disk_leaves_no_stump(poolwise: Any, lines: Lines, tmp_path: Path, words: list[str]) -> None:
+    """What cannot be written whole is taken away again, and that is said in one sentence."""
+    path = str(tmp_path / "run.db")
+    assert (
+        poolwise("run", "functions:same", lines(["x" * 50_000 + str(x) for x in range(20)]), "--journal", path).code
+        == 0
+    )
+    before = sorted(os.listdir(poolwise.folder))
+    most = 200_000
+    ended = poolwise("show", path, *words, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (most, most)))
+    assert ended.code == 1
+    assert ended.err.startswith("error: ")
+    assert ended.err.count("\n") == 1
+    assert "new" in ended.err
+    assert sorted(os.listdir(poolwise.folder)) == before
+
+
+def test_a_folder_that_takes_no_writes(poolwise: Any, journal: str) -> None:
+    """A journal is read there too, unless a part of it is still beside it."""
+    folder = Path(tempfile.mkdtemp())
+    try:
+        copy = folder / "a?b#c%20.db"
+        shutil.copy(journal, copy)
+        with _only_reading(folder), Reader(str(copy)) as reader:
+            assert reader.summary().done == 5
+        (folder / f"{copy.name}-wal").write_bytes(b"")
+        with _only_reading(folder), pytest.raises(JournalError, match="cannot be read here: a part of it is in"):
+            Reader(str(copy))
+    finally:
+        shutil.rmtree(folder)
+
+
+@contextlib.contextmanager
+def _only_reading(folder: Path) -> Iterator[None]:
+    """Nothing in the folder can be written, not by root either: it is somebody else meanwhile."""
+    user = os.geteuid()
+    for each in folder.iterdir():
+        each.chmod(0o444)
+    folder.chmod(0o555)
+    try:
+        if user == 0:
+            os.seteuid(65534)
+        yield
+    finally:
+        os.seteuid(user)
+        folder.chmod(0o755)
+
+
+def test_a_killed_run_and_one_that_goes_on(poolwise: Any, lines: Lines, tmp_path: Path) -> None:
+    """They are told apart by who holds the journal."""
+    path = str(tmp_path / "run.db")
+    with open(poolwise.folder / "gate", "w") as gate:
+        fcntl.flock(gate, fcntl.LOCK_EX)
+        process = poolwise.start("run", "functions:wait_at_gate", lines([1]), "--journal", path, "--shape", "serial")
+        assert process.stderr is not None
+        assert process.stderr.readline() == b"begun 1\n"
+        assert poolwise("show", path).out.decode().count("  goes on\n") == 1
+        process.kill()
+        poolwise.end(process)
+    assert "did not end by itself (killed?)\n" in poolwise("show", path).out.decode()
+    assert poolwise("run", "functions:wait_at_gate", lines([1]), "--journal", path, "--shape", "serial").code == 0
+    assert "did not end by itself (killed?)\n" in poolwise("show", path).out.decode()
+
+
+def test_csv_keeps_what_is_no_text_apart(poolwise: Any, lines: Lines, tmp_path: Path) -> None:
+    """A lone surrogate and the text of its escape are two cells; the help says what CSV is good for."""
+    path = str(tmp_path / "run.db")
+    keys = map(json.dumps, ["\ud800", "\\ud800"])
+    assert poolwise("run", "functions:same", lines(keys), "--jsonl", "--journal", path).code == 0
+    rows = list(csv.DictReader(io.StringIO(poolwise("show", path, "--values", "--csv").out.decode())))
+    assert {row["key"] for row in rows} == {'"\\ud800"', "\\ud800"}
+    assert "formula" in poolwise("show", "--help").out.decode()

@@ -80,8 +80,8 @@ def test_after_a_failure_of_the_input(poolwise: Any) -> None:
     [
         ("missing/run.json", "there is no folder 'missing'"),
         (".", "it is a folder"),
-        ("items.txt", "'items.txt' is the input"),
-        ("out.jsonl", "'out.jsonl' is the file for outcomes"),
+        ("items.txt", "'items.txt' is named as the input"),
+        ("out.jsonl", "'out.jsonl' is named as the file for outcomes"),
     ],
 )
 def test_a_place_where_none_can_be(poolwise: Any, lines: Lines, place: str, why: str) -> None:

@@ -221,8 +221,9 @@ def test_a_gap_is_named() -> None:
 def test_nothing_measured_is_said() -> None:
     """A plan that was asked for explains itself without inventing numbers."""
     text = Plan("unknown", Shape(2, 1), ("asked for",)).explain()
-    assert text.splitlines()[0] == "What binds it is not known: 2x1 (2 worker processes)."
-    assert "asked for" in text
+    assert text.splitlines()[0] == "2x1 (2 worker processes), as asked for."
+    bounded = Plan("unknown", Shape(1, 2), ("asked for", "this run starts inside a worker")).explain()
+    assert bounded.splitlines()[0] == "What binds it is not known: 1x2 (2 lanes in this process)."
 
 
 def test_held_share_is_not_below_what_was_waited() -> None:

@@ -165,6 +165,17 @@ def test_throughput_keeps_its_mean_where_there_are_many_samples() -> None:
     assert {row[1] for row in picture.table.rows[:-1]} <= {"100", "97.1", "103"}
 
 
+def test_slow_items_make_no_comb() -> None:
+    """Four lanes finish an item of a second each, together: that is four items a second, not 80 and then nothing."""
+    slices = tuple(Slice(float(second), 1.0, 0, lane, 4 * second + lane) for second in range(10) for lane in range(4))
+    samples = tuple(Sample(step / 20, 80.0 if step % 20 == 0 else 0.0, 4) for step in range(1, 205))
+    picture = made.throughput(replace(EMPTY, slices=slices, samples=samples, seconds=10.2))
+    rates = [float(row[1]) for row in picture.table.rows]
+    assert len(rates) == 10
+    assert min(rates) > 3
+    assert max(rates) < 5
+
+
 def test_quantiles_of_the_latency() -> None:
     story = replace(EMPTY, latency=((0.001, 0), (0.01, 90), (0.1, 0), (1.0, 10)))
     picture = made.latency(story)

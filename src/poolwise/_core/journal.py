@@ -38,6 +38,8 @@ class Journal:
     def __post_init__(self) -> None:
         if not isinstance(self.path, (str, os.PathLike)) or not os.fspath(self.path):
             raise UsageError(f"journal is {self.path!r}; it must be the path of a file, or a Journal")
+        if os.fspath(self.path) == ":memory:":
+            raise UsageError('journal is ":memory:", which would be gone with the run; it must be the path of a file')
         for name in ("durable", "retry_failed", "force"):
             if not isinstance(getattr(self, name), bool):
                 raise UsageError(f"Journal({name}={getattr(self, name)!r}): it must be True or False")

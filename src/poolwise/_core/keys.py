@@ -18,6 +18,8 @@ Stored = int | str | bytes
 """A key as SQLite holds it."""
 
 _INT64 = 1 << 63
+_LONG_INT = 10**4000  # Python may refuse to write longer ones in decimal.
+_DEEPEST = 100
 
 
 def encode(key: Any) -> Stored:
@@ -73,31 +75,33 @@ def decode(stored: Stored) -> Any:
     return _plain(json.loads(stored))
 
 
-def is_key(item: Any) -> bool:
+def is_key(item: Any, depth: int = _DEEPEST) -> bool:
     """Say whether an item can be its own key."""
     if isinstance(item, (str, int, pathlib.PurePath)):
         return True
-    return isinstance(item, tuple) and all(map(is_key, item))
+    return isinstance(item, tuple) and depth > 0 and all(is_key(part, depth - 1) for part in item)
 
 
 def _blob(key: Any) -> bytes:
     return json.dumps(_tagged(key), separators=(",", ":")).encode()
 
 
-def _tagged(key: Any) -> list[Any]:
+def _tagged(key: Any, depth: int = _DEEPEST) -> list[Any]:
     """Return a key as what JSON can say: a tag, and the value as text or a list."""
     if isinstance(key, bool):
         return ["bool", int(key)]
     if isinstance(key, int):
-        return ["int", str(int(key))]
+        return ["int", str(int(key))] if -_LONG_INT < key < _LONG_INT else ["hex", hex(key)]
     if isinstance(key, str):
         return ["str", str.__str__(key)]  # Lone surrogates and NUL are escaped, as all that is not ASCII.
     if isinstance(key, pathlib.PurePath):
         return ["path", os.fspath(key)]
     if isinstance(key, tuple):
-        return ["tuple", [_tagged(part) for part in key]]
+        if depth == 0:
+            raise UsageError(f"the key holds tuples more than {_DEEPEST} deep; give key=, a function that returns less")
+        return ["tuple", [_tagged(part, depth - 1) for part in key]]
     raise UsageError(
-        f"the key {_shown(key)} is a {type(key).__qualname__}, which cannot name an item for good; "
+        f"the key {shown(key)} is a {type(key).__qualname__}, which cannot name an item for good; "
         "give key=, a function that returns a str, an int, a path, or a tuple of these"
     )
 
@@ -106,10 +110,13 @@ def _plain(tagged: list[Any]) -> Any:
     tag, value = tagged
     if tag == "tuple":
         return tuple(map(_plain, value))
+    if tag == "hex":
+        return int(value, 16)
     return {"bool": bool, "int": int, "str": str, "path": pathlib.PurePath}[tag](value)
 
 
-def _shown(key: Any) -> str:
+def shown(key: Any) -> str:
+    """Return a key, or an item, as a short text for a message."""
     try:
         text = repr(key)
     except Exception:

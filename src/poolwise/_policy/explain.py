@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from poolwise._core.model import Shape
 from poolwise._policy.demands import Demands, Estimate
-from poolwise._policy.plan import Plan
+from poolwise._policy.plan import ASKED, Plan
 from poolwise._policy.roofs import duration, throughput
 
 _GAP = 0.75  # Observed below this share of the lowest roof: the gap is named, or called unexplained.
@@ -52,7 +52,9 @@ def _headline(plan: Plan) -> Iterator[str]:
     demands = plan.demands
     blocks = demands is not None and demands.loop is not None
     kind = "Coroutines that block their event loop" if blocks else _KINDS[plan.kind]
-    sentence = f"{kind}: {shape_in_words(plan.shape, isolate=plan.isolate)}"
+    shape = shape_in_words(plan.shape, isolate=plan.isolate)
+    unmeasured = demands is None and plan.reasons == (ASKED,)
+    sentence = f"{shape}, as asked for" if unmeasured else f"{kind}: {shape}"
     if plan.roofs and (plan.kind != "unknown" or blocks):
         sentence += f", bound by {_BINDS[plan.roofs[0].name]}"
     if plan.shape.total > 1 and plan.predicted_speedup is not None and math.isfinite(plan.predicted_speedup):

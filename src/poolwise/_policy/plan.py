@@ -14,6 +14,9 @@ from poolwise._core.model import Limits, Shape
 from poolwise._policy.demands import Demands, Kind
 from poolwise._policy.roofs import MOST_LANES, Ground, Roof
 
+ASKED = "asked for"
+"""The reason for a shape that the user gave; where it is the only one, the shape is that one."""
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -121,7 +124,7 @@ def choose(given: Circumstances) -> Plan:
         plan = _automatic(given)
         return replace(plan, reasons=(*plan.reasons, *_bounds(given)))
     shape = given.shape if isinstance(given.shape, Shape) else Shape.parse(given.shape)
-    reasons = ["asked for"]
+    reasons = [ASKED]
     if given.in_worker and (shape.workers > 1 or given.isolate):
         shape = Shape(1, shape.lanes)
         reasons.append("this run starts inside a worker and stays in it: workers do not start workers")

@@ -10,12 +10,14 @@ pickled, and a checksum over both, so that a damaged file gives an error and nev
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import json
 import math
 import os
 import pickle
 import sqlite3
+import stat
 import sys
 import threading
 import time
@@ -26,9 +28,9 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import accumulate, chain, repeat
 from typing import Any
 
-from poolwise._core.errors import JournalCorrupt, JournalError, JournalLocked, JournalMismatch, TaskError
+from poolwise._core.errors import JournalCorrupt, JournalError, JournalLocked, JournalMismatch, TaskError, TaskFailed
 from poolwise._core.journal import MOST_VALUE_BYTES, Journal, Owner, Recorded
-from poolwise._core.keys import Stored, decode
+from poolwise._core.keys import Stored, decode, shown
 from poolwise._runtime import filelock, host
 
 APPLICATION_ID = 0x706F6F6C  # "pool"
@@ -43,6 +45,7 @@ _BUSY_SECONDS = 10.0
 _CACHE_BYTES = 32 * 1024 * 1024  # Texts come in any order: each may be for another page.
 _CHECKPOINT_PAGES = 4000
 _MAGIC = b"SQLite format 3\0"
+_NO_ROOM = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
 SCHEMA = f"""
 CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -170,12 +173,17 @@ def checksum(key: Any, value: Any, failure: Any) -> int:
     return zlib.crc32(f"{key!r}\n{failure}\n{value}".encode())
 
 
-def recorded(rows: Sequence[Row], path: str) -> list[Recorded]:
+def recorded(rows: Sequence[Row], path: str, *, unreadable_fails: bool = False) -> list[Recorded]:
     """Return the outcomes of rows with `COLUMNS`.
+
+    Args:
+        rows: of the table.
+        path: of the journal, for messages.
+        unreadable_fails: a value that needs what is not here is a failed outcome.
 
     Raises:
         JournalCorrupt: a checksum is wrong.
-        JournalError: a value needs what is not here.
+        JournalError: a value needs what is not here, where that does not make it a failed outcome.
     """
     if not rows:
         return []
@@ -184,11 +192,18 @@ def recorded(rows: Sequence[Row], path: str) -> list[Recorded]:
         if found != check:
             raise JournalCorrupt(f"{path} is damaged: what it says of {key!r:.60} is not what was written{_REMEDY}")
     values: list[Any]
+    errors: list[TaskError | None] = [None] * len(rows)
     if set(map(type, stored)) == {str}:
         values = json.loads(f"[{','.join(stored)}]")
     else:
-        values = [_loaded(key, value, path) for key, value in zip(keys, stored)]
-    errors: list[TaskError | None] = [None] * len(rows)
+        values = [None] * len(rows)
+        for position, (key, value) in enumerate(zip(keys, stored)):
+            try:
+                values[position] = _loaded(key, value, path)
+            except JournalError as error:
+                if not unreadable_fails:
+                    raise
+                errors[position] = TaskFailed(str(error), key=decode(key), attempts=attempts[position])
     for position, (value, failure) in enumerate(zip(values, failures)):
         if failure is not None and isinstance(value, TaskError):
             values[position], errors[position] = None, value
@@ -201,7 +216,7 @@ def _loaded(key: Stored, stored: str | bytes | None, path: str) -> Any:
         return load_value(stored)
     except Exception as error:
         raise JournalError(
-            f"the value of {decode(key)!r} in {path} cannot be read here ({type(error).__name__}: {error}); "
+            f"the value of {shown(decode(key))} in {path} cannot be read here ({type(error).__name__}: {error}); "
             "what it is made of must be importable"
         ) from error
 
@@ -227,8 +242,10 @@ class Store:
     """
 
     def __init__(self, journal: Journal, owner: Owner) -> None:
-        self.path = os.fspath(journal.path)
+        # SQLite names the write-ahead log after the path, and so does the lock: a link must not be another name.
+        self.path = os.path.realpath(journal.path)
         self.durable = journal.durable
+        _check_only_name(self.path)
         with contextlib.ExitStack() as undo:
             self._lock = self._held()
             undo.callback(self._lock.release)
@@ -248,9 +265,8 @@ class Store:
                 f"(reading it meanwhile is fine: poolwise show {self.path})"
             ) from None
         except OSError as error:
-            raise JournalError(
-                f"{self.path} cannot be written ({error.strerror or error}); give another path"
-            ) from error
+            remedy = "make room, or give another path" if error.errno in _NO_ROOM else "give another path"
+            raise JournalError(f"{self.path} cannot be written ({error.strerror or error}); {remedy}") from error
 
     def _prepare(self, journal: Journal, owner: Owner) -> None:
         reader = self._reader
@@ -296,7 +312,7 @@ class Store:
 
         Raises:
             JournalCorrupt: the file is damaged.
-            JournalError: a value cannot be read here.
+            JournalError: it cannot be read.
         """
         largest = self._largest_int
         asked = [key for key in keys if not (type(key) is int and key > largest)]
@@ -310,8 +326,10 @@ class Store:
                 marks = ",".join("?" * len(part))
                 statement = f"SELECT {COLUMNS} FROM outcome WHERE key IN ({marks}){only}"
                 rows = self._reader.execute(statement, tuple(part)).fetchall()
-                pairs = zip((row[0] for row in rows), recorded(rows, self.path))
+                pairs = zip((row[0] for row in rows), recorded(rows, self.path, unreadable_fails=True))
                 found.update(pair for pair in pairs if self._again is None or not self._again(pair[1]))
+        if self.retry_failed:  # Of these, now, such as cannot be read here.
+            return {key: outcome for key, outcome in found.items() if outcome.error is None}
         return found
 
     def note(self, facts: dict[str, Any], *, finished: bool) -> None:
@@ -343,8 +361,7 @@ def connect(path: str, *, read_only: bool = False, untouched: bool = False) -> s
         JournalError: it cannot be opened.
         JournalMismatch: it is no SQLite database.
     """
-    if os.path.isdir(path):
-        raise JournalError(f"{path} is a folder; a journal is a file in it, such as {os.path.join(path, 'run.db')}")
+    _check_regular(path)
     try:
         with open(path, "rb") as file:
             start = file.read(len(_MAGIC))
@@ -370,6 +387,33 @@ def connect(path: str, *, read_only: bool = False, untouched: bool = False) -> s
         return sqlite3.connect(path, timeout=_BUSY_SECONDS, check_same_thread=False, isolation_level=None)
     except sqlite3.Error as error:
         raise JournalError(f"{path} cannot be opened ({error}); is its folder there, and may it be written?") from error
+
+
+def _check_regular(path: str) -> os.stat_result | None:
+    """Return what the system says of a file, or None where there is none.
+
+    Raises:
+        JournalError: it is a folder, a device, or a pipe.
+    """
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    if stat.S_ISDIR(found.st_mode):
+        raise JournalError(f"{path} is a folder; a journal is a file in it, such as {os.path.join(path, 'run.db')}")
+    if not stat.S_ISREG(found.st_mode):
+        raise JournalError(f"{path} is no regular file, as a journal must be; give another path")
+    return found
+
+
+def _check_only_name(path: str) -> None:
+    """Raise JournalError where a journal to be written is no regular file, or has other names (hard links)."""
+    found = _check_regular(path)
+    if found is not None and found.st_nlink > 1:
+        raise JournalError(
+            f"{path} has {found.st_nlink} names (hard links), and written through two of them it would lose outcomes; "
+            "copy it, and give the copy"
+        )
 
 
 def _quoted(path: str) -> str:
@@ -481,6 +525,7 @@ class Writer(threading.Thread):
     def __init__(self, path: str, durable: bool, run: int) -> None:
         super().__init__(name="poolwise-journal", daemon=True)
         self._path = path
+        self._file = os.stat(path)
         self._durable = durable
         self._run_id = run
         self._changed = threading.Condition()
@@ -581,6 +626,7 @@ class Writer(threading.Thread):
             more = not self._closing
         rows = list(chain.from_iterable(chunks))
         if rows or note is not None:
+            self._check_there()
             connection.execute("BEGIN IMMEDIATE")
             self._insert(connection, rows)
             if note is not None:
@@ -593,6 +639,18 @@ class Writer(threading.Thread):
             self._committed += len(rows)
             self._changed.notify_all()
         return more or bool(self._chunks) or self._note is not None
+
+    def _check_there(self) -> None:
+        """Raise JournalError where the file has gone: SQLite would write on, to what nobody can open any more."""
+        try:
+            there = os.path.samestat(os.stat(self._path), self._file)
+        except FileNotFoundError:
+            there = False
+        if not there:
+            raise JournalError(
+                f"{self._path} was removed while the run wrote it, and what it held has gone with it; "
+                "run it again, which begins anew"
+            )
 
     def _next_chunks(self) -> list[list[Row]]:
         """Return the oldest chunks: few enough rows to be committed soon."""

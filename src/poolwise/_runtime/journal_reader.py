@@ -6,13 +6,15 @@ import json
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from poolwise._core.errors import JournalCorrupt, JournalError
 from poolwise._core.journal import Recorded
 from poolwise._core.keys import Stored, decode, encode
+from poolwise._runtime.filelock import FileLock, Held
 from poolwise._runtime.journal import (
     COLUMNS,
     SCHEMA,
@@ -134,7 +136,7 @@ class Reader:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self._connection = connect(path, read_only=True)
+        self._connection = _opened(path)
         try:
             check_identity(self._connection, path)
             check_whole(self._connection, path)
@@ -260,38 +262,85 @@ def salvage(path: str, target: str) -> tuple[int, int]:
         How many outcomes were saved, and how many were passed over because their checksum was wrong.
 
     Raises:
-        JournalError: the target exists, or nothing at all can be read.
+        JournalError: the target exists or cannot be written, or nothing at all can be read. Nothing is left of it then.
     """
     if os.path.exists(target):
         raise JournalError(f"{target} exists already; give another path")
-    with closing(connect(path, read_only=True, untouched=True)) as source, closing(connect(target)) as new:
-        new.executescript(f"BEGIN; {SCHEMA} COMMIT;")
-        for table, width in (("about", 2), ("run", 4)):
-            try:
-                rows = source.execute(f"SELECT * FROM {table}").fetchall()
-            except sqlite3.Error:
-                continue
-            new.executemany(f"INSERT OR IGNORE INTO {table} VALUES ({','.join('?' * width)})", rows)
-        # Up to the damage, and from the other end down to it; where the tree is whole, both see the same.
-        wrong = max(_copy_rows(source, new, order) for order in ("ASC", "DESC"))
-        saved = int(new.execute("SELECT count(*) FROM outcome").fetchone()[0])
+    try:
+        with closing(_opened(path, untouched=True)) as source, closing(connect(target)) as new:
+            return _copy(source, new, path)
+    except BaseException as error:
+        for suffix in ("", "-wal", "-shm", "-journal"):
+            with suppress(OSError):
+                os.unlink(target + suffix)
+        if isinstance(error, sqlite3.Error):
+            raise JournalError(f"{target} cannot be written ({error}); give a path where there is room") from error
+        raise
+
+
+def _copy(source: sqlite3.Connection, new: sqlite3.Connection, path: str) -> tuple[int, int]:
+    new.executescript(f"BEGIN; {SCHEMA} COMMIT;")
+    for table, width in (("about", 2), ("run", 4)):
+        rows = _until_damage(source, f"SELECT * FROM {table}")
+        new.executemany(f"INSERT OR IGNORE INTO {table} VALUES ({','.join('?' * width)})", rows)
+    # Up to the damage, and from the other end down to it; where the tree is whole, both see the same.
+    wrong = max(_copy_outcomes(source, new, order) for order in ("ASC", "DESC"))
+    saved = int(new.execute("SELECT count(*) FROM outcome").fetchone()[0])
     if not saved:
-        os.unlink(target)
         raise JournalCorrupt(f"nothing of {path} can be read")
     return saved, wrong
 
 
-def _copy_rows(source: sqlite3.Connection, new: sqlite3.Connection, order: str) -> int:
-    """Copy rows until the damage; returns how many were passed over because their checksum was wrong."""
+def _copy_outcomes(source: sqlite3.Connection, new: sqlite3.Connection, order: str) -> int:
+    """Copy outcomes until the damage; returns how many were passed over because their checksum was wrong."""
     bad = 0
     new.execute("BEGIN")
-    try:
-        for row in source.execute(f"SELECT * FROM outcome ORDER BY rowid {order}"):
-            if checksum(row[0], row[1], row[2]) == row[-1]:
-                new.execute(inserting(1), row)
-            else:
-                bad += 1
-    except (sqlite3.Error, TypeError, ValueError):
-        pass
+    for row in _until_damage(source, f"SELECT * FROM outcome ORDER BY rowid {order}"):
+        try:
+            whole = checksum(row[0], row[1], row[2]) == row[-1]
+        except (TypeError, ValueError):
+            whole = False
+        if whole:
+            new.execute(inserting(1), row)
+        else:
+            bad += 1
     new.execute("COMMIT")
     return bad
+
+
+def _until_damage(source: sqlite3.Connection, statement: str) -> Iterator[tuple[Any, ...]]:
+    with suppress(sqlite3.Error):
+        yield from source.execute(statement)
+
+
+def _opened(path: str, *, untouched: bool = False) -> sqlite3.Connection:
+    """Open a journal to read it, also where nothing can be written: there SQLite wants to be told that nobody does."""
+    connection = connect(path, read_only=True, untouched=untouched)
+    try:
+        connection.execute("PRAGMA application_id").fetchone()
+    except sqlite3.Error as error:
+        if not error.sqlite_errorname.startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY")):
+            return connection  # Who reads on is told the same.
+        connection.close()
+        if os.path.exists(f"{path}-wal"):
+            raise JournalError(
+                f"{path} cannot be read here: a part of it is in {path}-wal, and nothing can be written beside it; "
+                "copy both into a folder that can be written"
+            ) from error
+        uri = f"{Path(path).absolute().as_uri()}?immutable=1"
+        return sqlite3.connect(uri, uri=True, check_same_thread=False, isolation_level=None)
+    return connection
+
+
+def in_use(path: str) -> bool | None:
+    """Say whether a run holds a journal, or None where that cannot be known."""
+    for name in {path, os.path.realpath(path)}:
+        if not os.path.exists(f"{name}.lock"):
+            continue
+        try:
+            FileLock(f"{name}.lock").release()
+        except Held:
+            return True
+        except OSError:
+            return None
+    return False

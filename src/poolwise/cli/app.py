@@ -402,7 +402,11 @@ def _show(
         typer.Option("--save", metavar="NEW", help="Copy what can be read of a damaged journal into a new one."),
     ] = None,
 ) -> int:
-    """Say what a journal holds. It may be in use meanwhile."""
+    """Say what a journal holds. It may be in use meanwhile.
+
+    JSON lines are exact. CSV is for spreadsheets: a number and the text of it look the same there, and a cell that
+    begins with =, +, - or @ may be taken for a formula.
+    """
     from poolwise.cli.show import ShowCommand, show_command
 
     if (as_csv or output != "-") and not values:
@@ -431,8 +435,6 @@ def _report(
     """
     from poolwise.cli.report import ReportCommand, report_command
 
-    if output is None and plot is None and trace is None:
-        raise CommandError("nothing to write is named; give -o FILE, --plot FILE, or --trace FILE")
     return _guarded(lambda: report_command(ReportCommand(journal, page=output, plot=plot, trace=trace)))
 
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from poolwise.cli.consume import consume, explain, trace_options
 from poolwise.cli.interrupts import Interrupts
-from poolwise.cli.terminal import DONE, CommandError, Tally, expect_bar, failure, say
+from poolwise.cli.streams import keep_apart
+from poolwise.cli.terminal import DONE, CommandError, Tally, expect_bar, failure, one_line, say
 
 if TYPE_CHECKING:
     from poolwise import Outcome
@@ -37,6 +38,8 @@ def images_command(command: ImagesCommand) -> int:
     from poolwise import PoolwiseError
     from poolwise.jobs.images import SUFFIXES, find_images, images
 
+    journal = command.options.get("journal")
+    keep_apart((journal and journal.path, "the journal"), (command.trace, "the trace"))
     try:
         options: Any = {**command.operations, **command.options, **trace_options(command.trace)}
         run = images(command.source, command.destination, **options)
@@ -55,7 +58,7 @@ def images_command(command: ImagesCommand) -> int:
 def _report(outcome: Outcome[str]) -> None:
     if outcome.error is not None:
         name, message = failure(outcome.error)
-        say(f"failed: {outcome.key}: {message if name == 'ImageError' else f'{name}: {message}'}")
+        say(f"failed: {one_line(outcome.key)}: {message if name == 'ImageError' else f'{name}: {message}'}")
 
 
 def parse_size(text: str) -> tuple[int, int]:

@@ -9,8 +9,11 @@ from typing import Any
 
 from poolwise.cli.terminal import failure
 
-_SPLITTERS = {ord(each): f"\\u{ord(each):04x}" for each in "\x85\u2028\u2029"}
-"""Valid inside JSON strings, and taken for the end of a line by some readers of lines."""
+_ESCAPED = {
+    each: f"\\u{each:04x}"
+    for each in (*range(0x80, 0xA0), 0x61C, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A))
+}
+"""Valid inside JSON strings, but some readers take them for the end of a line, and some terminals for a command."""
 
 
 def outcome_line(outcome: Any) -> bytes:
@@ -54,7 +57,7 @@ def _encoded(record: dict[str, Any]) -> bytes:
     if text.isascii():
         return f"{text}\n".encode()
     try:
-        return f"{text.translate(_SPLITTERS)}\n".encode()
+        return f"{text.translate(_ESCAPED)}\n".encode()
     except UnicodeEncodeError:
         # A lone surrogate: a file name that is not UTF-8. Only an escape can say it.
         return f"{json.dumps(record)}\n".encode()

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from poolwise import PoolwiseError
 from poolwise.cli.consume import explain
-from poolwise.cli.streams import claim_stdout
-from poolwise.cli.terminal import DONE
+from poolwise.cli.streams import claim_stdout, keep_apart
+from poolwise.cli.terminal import DONE, CommandError
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +32,16 @@ def report_command(command: ReportCommand) -> int:
     from poolwise._runtime.journal_reader import Reader
     from poolwise.report.recorded import story_of
 
+    keep_apart(
+        (command.journal, "the journal"),
+        (command.page, "the page"),
+        (command.plot, "the pictures"),
+        (command.trace, "the trace"),
+    )
     try:
         with Reader(command.journal) as reader:
+            if command.page is command.plot is command.trace is None:
+                raise CommandError("nothing to write is named; give -o FILE, --plot FILE, or --trace FILE")
             story = story_of(reader)
         if command.page == "-":
             from poolwise.report.page import html

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
@@ -11,7 +10,7 @@ from poolwise.cli.consume import consume, explain, trace_options
 from poolwise.cli.interrupts import Interrupts
 from poolwise.cli.records import outcome_line
 from poolwise.cli.sources import InputError, Items, Source, open_source
-from poolwise.cli.streams import LineWriter, OutputClosed, OutputFailed, claim_stdout
+from poolwise.cli.streams import LineWriter, OutputClosed, OutputFailed, claim_stdout, keep_apart
 from poolwise.cli.target import load_function, spread
 from poolwise.cli.terminal import CLEAR_LINE, FAILED, INTERRUPTED, CommandError, Tally, expect_bar, say_error, say_hint
 
@@ -66,7 +65,13 @@ def run_command(command: RunCommand) -> int:
     command.source.check()
     if command.starred and not command.source.jsonl:
         raise CommandError("--starred spreads lists and objects over arguments, and only --jsonl gives such items")
-    _spare_the_input(command)
+    journal = command.options.get("journal")
+    keep_apart(
+        (command.source.path, "the input"),
+        (journal and journal.path, "the journal"),
+        (command.output, "the file for outcomes"),
+        (command.trace, "the trace"),
+    )
     open_stdout = claim_stdout()
     fn = load_function(command.function)
     with Interrupts() as interrupts:
@@ -123,19 +128,3 @@ def open_file(path: str) -> BinaryIO:
         return open(path, "wb")
     except OSError as error:
         raise CommandError(f"cannot write {path!r}: {error.strerror}") from error
-
-
-def _spare_the_input(command: RunCommand) -> None:
-    """Refuse an output that would empty the input before it is read, and a trace that would take the place of both."""
-    path = command.source.path
-    for other, what in ((path, "the input"), (command.output, "the file for outcomes")):
-        if (
-            other is not None
-            and command.trace is not None
-            and os.path.realpath(other) == os.path.realpath(command.trace)
-        ):
-            raise CommandError(f"{command.trace!r} is {what}; a trace needs a file of its own")
-    if path is None or path == "-" or command.output in _STDOUT:
-        return
-    if os.path.exists(path) and os.path.exists(command.output) and os.path.samefile(path, command.output):
-        raise CommandError(f"{command.output!r} is the input; outcomes need a file of their own")

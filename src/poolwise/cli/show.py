@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
+import os
+import re
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,12 +16,14 @@ from typing import TYPE_CHECKING, Any
 from poolwise._core.journal import Recorded
 from poolwise.cli.records import outcome_fields, plain_key, recorded_line
 from poolwise.cli.run import open_file
-from poolwise.cli.streams import LineWriter, OutputClosed, OutputFailed, claim_stdout
-from poolwise.cli.terminal import DONE, FAILED, say, say_error
+from poolwise.cli.streams import LineWriter, OutputClosed, OutputFailed, claim_stdout, keep_apart
+from poolwise.cli.terminal import DONE, FAILED, one_line, say, say_error
 
 if TYPE_CHECKING:
     from poolwise._runtime.journal_reader import Reader, Summary
 
+_UNENDED = {True: "goes on", False: "did not end by itself (killed?)", None: "did not end by itself, or goes on"}
+_SURROGATE = re.compile("[\ud800-\udfff]")  # Alone, so no UTF-8; only an escape can say it.
 _COLUMNS = (
     "key", "ok", "value", "error_type", "error", "attempts", "started", "finished", "seconds", "cpu_seconds", "worker",
     "lane",
@@ -49,6 +54,11 @@ def show_command(command: ShowCommand) -> int:
     from poolwise import JournalError
     from poolwise._runtime.journal_reader import Reader, salvage
 
+    keep_apart(
+        (command.path, "the journal"),
+        (command.output, "the file for outcomes"),
+        (command.save, "the copy of a journal"),
+    )
     try:
         if command.save is not None:
             saved, wrong = salvage(command.path, command.save)
@@ -62,7 +72,7 @@ def show_command(command: ShowCommand) -> int:
     except JournalError as error:
         say_error(str(error))
         return FAILED
-    text = json.dumps(_as_dict(summary), indent=2) if command.as_json else "\n".join(_lines(summary))
+    text = json.dumps(_as_dict(summary), indent=2) if command.as_json else "\n".join(map(one_line, _lines(summary)))
     with claim_stdout()() as stdout:
         stdout.write(f"{text}\n".encode("utf-8", "backslashreplace"))
     return DONE
@@ -89,13 +99,16 @@ def _as_dict(summary: Summary) -> dict[str, Any]:
 
 
 def _lines(summary: Summary) -> list[str]:
+    from poolwise._runtime.journal_reader import in_use
+
     lines = [f"{summary.function}: {summary.done:,} done, {summary.failed:,} failed"]
     lines += [f"  {name} = {value}" for name, value in summary.options.items()]
     if summary.failures:
         lines += ["", "Failures", *(f"  {count:>9,}  {name}" for name, count in summary.failures.items())]
     if summary.slowest:
         lines += ["", "Slowest", *(f"  {slow.seconds:>9.3g} s  {_short(slow.key)}" for slow in summary.slowest)]
-    lines += ["", "Runs", *(f"  {_run(run)}" for run in summary.runs)]
+    running = in_use(summary.path)
+    lines += ["", "Runs", *(f"  {_run(run, running and run is summary.runs[-1])}" for run in summary.runs)]
     last = next((run for run in reversed(summary.runs) if _executed(run) > 0), None)
     if last is not None:
         lines += ["", "Plan", f"  {str(last['explanation']).partition(chr(10))[0]}"]
@@ -112,10 +125,10 @@ def _executed(run: dict[str, Any]) -> int:
     return int(run.get("done", 0) + run.get("failed", 0) - run.get("recorded", 0))
 
 
-def _run(run: dict[str, Any]) -> str:
+def _run(run: dict[str, Any], running: bool | None) -> str:
     began = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(run["started"]))
     if "done" not in run:
-        return f"{began}  did not end by itself, or goes on"
+        return f"{began}  {_UNENDED[running]}"
     executed = _executed(run)
     known = f", {run['recorded']:,} were known" if run["recorded"] else ""
     ended = "" if run["finished"] else "; stopped"
@@ -128,6 +141,7 @@ def _run(run: dict[str, Any]) -> str:
 def _export(reader: Reader, command: ShowCommand) -> int:
     line = _csv_line if command.values == "csv" else recorded_line
     open_stdout = claim_stdout()
+    made = command.output != "-" and not os.path.exists(command.output)
     file = open_stdout() if command.output == "-" else open_file(command.output)
     unreadable = 0
     try:
@@ -139,11 +153,14 @@ def _export(reader: Reader, command: ShowCommand) -> int:
                     writer.write(line(outcome))
                 else:
                     unreadable += 1
-                    say_error(str(outcome[1]))
+                    say_error(one_line(str(outcome[1])))
     except OutputClosed:
         return FAILED
     except OutputFailed as error:
         say_error(str(error))
+        if made:
+            with contextlib.suppress(OSError):
+                os.unlink(command.output)
         return FAILED
     return FAILED if unreadable else DONE
 
@@ -158,10 +175,12 @@ def _csv_line(outcome: Any) -> bytes:
 
 
 def _cell(value: Any) -> str:
-    return value if isinstance(value, str) else "" if value is None else json.dumps(value)
+    if value is None:
+        return ""
+    return value if isinstance(value, str) and not _SURROGATE.search(value) else json.dumps(value)
 
 
 def _csv(cells: Iterable[str]) -> bytes:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerow(cells)
-    return text.getvalue().encode("utf-8", "backslashreplace")
+    return text.getvalue().encode()

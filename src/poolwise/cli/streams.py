@@ -15,6 +15,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import BinaryIO
 
+from poolwise.cli.terminal import CommandError
+
 
 class OutputClosed(Exception):
     """Whoever read the outcomes has gone (`| head`); there is nobody left to work for."""
@@ -65,6 +67,32 @@ def claim_stdin() -> int:
     with open(os.devnull, "rb") as nothing:
         os.dup2(nothing.fileno(), 0)
     return kept
+
+
+def keep_apart(*files: tuple[str | os.PathLike[str] | None, str]) -> None:
+    """Refuse two uses of one file, before anything is opened.
+
+    Args:
+        files: each path, or None, or "-", and what the file is for.
+
+    Raises:
+        CommandError: one is named twice.
+    """
+    seen: list[tuple[str, str]] = []
+    for path, use in files:
+        if path is None or path == "-" or (os.path.exists(path) and not os.path.isfile(path)):  # nothing to lose
+            continue
+        for other, other_use in seen:
+            if _is_same(path, other):
+                message = f"{os.fspath(path)!r} is named as {other_use} and as {use}; each needs a file of its own"
+                raise CommandError(message)
+        seen.append((os.fspath(path), use))
+
+
+def _is_same(path: str | os.PathLike[str], other: str) -> bool:
+    if os.path.realpath(path) == os.path.realpath(other):
+        return True
+    return os.path.exists(path) and os.path.exists(other) and os.path.samefile(path, other)
 
 
 def flush_quietly() -> None:

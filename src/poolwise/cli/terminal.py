@@ -45,10 +45,17 @@ def bar_shown() -> bool:
     return _bar_shown
 
 
-def say(text: str) -> None:
-    """Write a line to stderr; a stderr that is gone is no reason to fail."""
+def say(text: str, label: str = "") -> None:
+    """Write text to stderr, its control characters as escapes; a stderr that is gone is no reason to fail.
+
+    Args:
+        text: anything, also what others made.
+        label: of ours, which is written before it as it is.
+    """
+    from poolwise.report.words import visible
+
     try:
-        sys.stderr.write(f"{CLEAR_LINE if _bar_shown else ''}{text}\n")
+        sys.stderr.write(f"{CLEAR_LINE if _bar_shown else ''}{label}{visible(text)}\n")
         sys.stderr.flush()
     except (OSError, ValueError):
         pass
@@ -64,14 +71,14 @@ def say_from_handler(text: str) -> None:
 
 def say_error(message: str, hint: str = "") -> None:
     """Write `error: ...`, and `hint: ...` where there is one."""
-    say(f"{_painted('error:', '1;31')} {message}")
+    say(message, f"{_painted('error:', '1;31')} ")
     if hint:
         say_hint(hint)
 
 
 def say_hint(hint: str) -> None:
     """Write `hint: ...`."""
-    say(f"{_painted('hint:', '1;36')} {hint}")
+    say(hint, f"{_painted('hint:', '1;36')} ")
 
 
 def is_terminal() -> bool:
@@ -86,6 +93,13 @@ def _painted(text: str, code: str) -> str:
     if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or not is_terminal():
         return text
     return f"\x1b[{code}m{text}\x1b[0m"
+
+
+def one_line(text: str) -> str:
+    """Return text of anybody's making as a line for a terminal: what is invisible in it is escaped as Python does."""
+    from poolwise.report.words import visible
+
+    return visible(text.replace("\r", "\\r").replace("\n", "\\n").replace("\t", "\\t"))
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
@@ -140,7 +154,7 @@ class Tally:
         name, message = failure(outcome.error)
         self.failed_types.add(name)
         if not self.first_failure:
-            self.first_failure = f"item {outcome.index}: {name}: {shorten(message)}"
+            self.first_failure = f"item {outcome.index}: {one_line(name)}: {shorten(message)}"
 
     @property
     def code(self) -> int:

@@ -7,6 +7,8 @@ import secrets
 
 from poolwise._core.errors import UsageError
 
+_SQLITE = b"SQLite format 3\0"
+
 
 def check_writable(path: str | os.PathLike[str]) -> None:
     """Check, before there is anything to write, that a file could be.
@@ -20,10 +22,20 @@ def check_writable(path: str | os.PathLike[str]) -> None:
         raise UsageError(f"cannot write {name!r}: it is a folder")
     if os.path.exists(name) and not os.path.isfile(name):  # Renaming would take away a device, or a pipe.
         raise UsageError(f"cannot write {name!r}: it is not a regular file")
+    if _is_database(name):
+        raise UsageError(f"cannot write {name!r}: it is a database, perhaps a journal, and stays; give another path")
     if not os.path.isdir(folder):
         raise UsageError(f"cannot write {name!r}: there is no folder {folder!r}")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise UsageError(f"cannot write {name!r}: nothing can be written into the folder {folder!r}")
+
+
+def _is_database(name: str) -> bool:
+    try:
+        with open(name, "rb") as file:
+            return file.read(len(_SQLITE)) == _SQLITE
+    except OSError:
+        return False
 
 
 def write_whole(path: str | os.PathLike[str], content: bytes) -> None:

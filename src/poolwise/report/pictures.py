@@ -8,6 +8,7 @@ import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from statistics import median
 from typing import TypeVar
 
 from poolwise._core.story import Curve, Mark, Observed, Sample, Slice, Story
@@ -544,7 +545,8 @@ def _some(values: Sequence[_T], most: int = MOST_ROWS) -> Sequence[_T]:
 def throughput(story: Story) -> Picture:
     """Return items a second over time, with the decisions."""
     title = "Throughput over time"
-    samples = _coarse([one for one in story.samples if 0 <= one.at < MOST and 0 <= one.per_second < MOST])
+    valid = [one for one in story.samples if 0 <= one.at < MOST and 0 <= one.per_second < MOST]
+    samples = _coarse(valid, _usual_seconds(story))
     if not samples:
         return Picture("throughput", title, "Throughput was not sampled: the run was too short, or was not recorded.")
     span = max(samples[-1].at, _finite(story.seconds))
@@ -576,13 +578,27 @@ def throughput(story: Story) -> Picture:
     )
 
 
-def _coarse(samples: list[Sample]) -> list[Sample]:
-    """Return at most so many samples: several are one, with their mean throughput and the last one's lanes."""
+def _coarse(samples: list[Sample], least: float) -> list[Sample]:
+    """Return at most so many samples: several are one, with their mean throughput and the last one's lanes.
+
+    Args:
+        samples: by time.
+        least: seconds of which each must tell; fewer would show when items end, rather than how many.
+    """
     size = math.ceil(len(samples) / _MOST_STEPS)
+    groups: list[list[Sample]] = [[]]
+    since = 0.0
+    for one in samples:
+        if len(groups[-1]) >= size and groups[-1][-1].at - since >= least:
+            since = groups[-1][-1].at
+            groups.append([])
+        groups[-1].append(one)
+    if len(groups) > 1 and groups[-1][-1].at - since < least:
+        rest = groups.pop()
+        groups[-1] += rest
     coarse: list[Sample] = []
     since = 0.0
-    for place in range(0, len(samples), max(1, size)):
-        group = samples[place : place + size]
+    for group in groups if samples else ():
         times = [one.at - before for one, before in zip(group, [since, *(one.at for one in group)])]
         settled = sum(one.per_second * time for one, time in zip(group, times))
         held = [one.held for one in group if one.held is not None]
@@ -590,6 +606,11 @@ def _coarse(samples: list[Sample]) -> list[Sample]:
         rate = settled / sum(times) if sum(times) > 0 else group[-1].per_second
         coarse.append(Sample(since, rate, group[-1].lanes, sum(held) / len(held) if held else None))
     return coarse
+
+
+def _usual_seconds(story: Story) -> float:
+    """Return the median time of an execution, or of a batch that was timed as one; 0 where none is known."""
+    return median([_finite(each.seconds) for each in story.slices] or [0.0])
 
 
 def executed(story: Story) -> int:
