@@ -21,9 +21,11 @@ from collections import deque
 CUT = 0.9  # of what was accepted
 BLIND_CUT = 0.7  # of the pace, where nothing was accepted that could be measured
 HORIZON_SECONDS = 5.0
+GUESSES = 4.0  # times that a guess doubles in a horizon
 PARKS = 20.0  # A horizon is at least so many times as long as the park that a refusal costs: 5 % of the time.
 _FEWEST = 5  # acceptances that give a rate
 _FEW = 20  # acceptances between two parks that tell a rate, where the pace was unknown
+_SURE = 32  # acceptances that tell a rate, where no park divides them
 _KNOWN = 1.5  # Bounds this near to each other tell the rate as well.
 _MEASURED, _KEPT = 64, 256
 _QUICK_SECONDS = 0.001  # Starts this near to each other are at once.
@@ -84,8 +86,8 @@ class Pace:
         self._accepted += 1
         self._times.append(now)
         self._starts.append(started)
-        if self._guessed and self._burst is None and (rate := self._lately(now)) is not None:
-            self._cut(now, rate)
+        if self._guessed and self._burst is None and len(self._times) - 1 == _FEWEST:
+            self._cut(now, max(self.per_second(now) or 0.0, self._lately(now) or 0.0), guessed=True)
 
     def throttle(self, now: float, started: float, parked_seconds: float = 0.0) -> None:
         """Take in a refusal. It counts unless it started before the last park, or before the pace was lowered last.
@@ -104,7 +106,7 @@ class Pace:
         elif started >= self._cut_at and self._refused_start == math.inf:
             before, rate = self.per_second(now), self._lately(now)
             if rate is not None:
-                self._cut(now, min(before or rate, rate))
+                self._cut(now, min(before or rate, rate), guessed=len(self._times) <= _SURE)
             elif before is None or self._guessed:  # At 1/t a second few are refused until something is known.
                 seconds = max(now - self._times[0], _QUICK_SECONDS)
                 self._cut(now, len(self._times) / seconds, guessed=True)
@@ -154,5 +156,5 @@ class Pace:
             return None
         horizons = max(0.0, now - self._cut_at) / self._horizon_seconds
         if self._guessed:
-            return self._ceiling * math.exp2(min(60.0, 2 * horizons))
+            return self._ceiling * math.exp2(min(60.0, GUESSES * horizons))
         return float(self._ceiling * (1 + (1 - CUT) * (horizons - 1) ** 3))
