@@ -104,9 +104,10 @@ def test_a_journal_without_outcomes(poolwise: Any, lines: Lines, tmp_path: Path)
 @pytest.mark.parametrize(
     ("arguments", "code", "word"),
     [
-        (["run.db"], 2, "give -o FILE, --plot FILE, or --trace FILE"),
+        (["JOURNAL"], 2, "give -o FILE, --plot FILE, or --trace FILE"),
         (["nowhere.db", "-o", "x.html"], 1, "there is no journal"),
         (["functions.py", "-o", "x.html"], 1, "no journal"),
+        (["functions.py"], 1, "no journal"),
         ([".", "-o", "x.html"], 1, "is a folder"),
         (["JOURNAL", "-o", "no/such/folder/x.html"], 2, "cannot write 'no/such/folder/x.html'"),
         (["JOURNAL", "-o", "."], 2, "cannot write '.'"),
@@ -121,14 +122,3 @@ def test_mistakes(poolwise: Any, journal: str, arguments: list[str], code: int, 
     assert word in ended.err
     assert "Traceback" not in ended.err
     assert not list(poolwise.folder.glob("x.*"))
-
-
-def test_the_file_is_looked_at_first(poolwise: Any, journal: str) -> None:
-    """What is wrong with it is said before what is missing on the command line."""
-    poolwise.write("text", "no journal")
-    ended = poolwise("report", "text")
-    assert ended.code == 1
-    assert "is no journal" in ended.err
-    ended = poolwise("report", journal)
-    assert ended.code == 2
-    assert "give -o FILE" in ended.err
