@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import poolwise
@@ -170,6 +170,7 @@ damages = st.one_of(
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(damage=damages)
+@example(damage=("overwrite", 4090, b"\x80"))  # SQLite quotes the schema, which is no UTF-8 then.
 def test_a_damaged_journal_gives_an_error_or_the_truth(
     damage: tuple[str, int, bytes], whole: Path, tmp_path: Path
 ) -> None:
@@ -196,3 +197,39 @@ def test_a_damaged_journal_gives_an_error_or_the_truth(
         outcomes = list(reader.outcomes())
     assert len(outcomes) == count
     assert all(outcome.value == text_of(outcome.key) for outcome in outcomes)  # type: ignore[union-attr]
+
+
+@pytest.fixture(scope="module")
+def long(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A journal of 20,000 outcomes."""
+    path = tmp_path_factory.mktemp("long") / "run.db"
+    list(poolwise.map(text_of, range(20_000), journal=path, shape="1x1"))
+    return path
+
+
+def saved_of(damaged: bytes, folder: Path) -> int:
+    """Return how many outcomes are saved, all of which must be true."""
+    path, saved = folder / "damaged.db", folder / "saved.db"
+    path.write_bytes(damaged)
+    count, wrong = salvage(str(path), str(saved))
+    assert wrong == 0
+    with Reader(str(saved)) as reader:
+        outcomes = list(reader.outcomes())
+    assert len(outcomes) == count
+    assert all(outcome.value == text_of(outcome.key) for outcome in outcomes)  # type: ignore[union-attr]
+    return count
+
+
+def test_most_of_a_truncated_journal_is_saved(long: Path, tmp_path: Path) -> None:
+    """The schema says that there is more than the file holds: what it does hold is read."""
+    intact = long.read_bytes()
+    assert saved_of(intact[: len(intact) * 7 // 10], tmp_path) >= 12_000
+
+
+def test_what_stands_between_damaged_pages_is_saved(long: Path, tmp_path: Path) -> None:
+    """Each costs what it holds: the outcomes before, between and after them are read."""
+    broken = bytearray(long.read_bytes())
+    for tenth in range(3, 10, 2):
+        begin = len(broken) * tenth // 10 // 4096 * 4096
+        broken[begin : begin + 4096] = bytes(4096)
+    assert saved_of(bytes(broken), tmp_path) >= 19_000

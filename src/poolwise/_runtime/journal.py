@@ -320,14 +320,18 @@ class Store:
             self._largest_int = max(key for key in keys if type(key) is int)
         found: dict[Stored, Recorded] = {}
         only = " AND failure IS NULL" if self.retry_failed else ""
-        with _explained(self.path):
-            for begin in range(0, len(asked), _ASKED_AT_ONCE):
-                part = asked[begin : begin + _ASKED_AT_ONCE]
-                marks = ",".join("?" * len(part))
-                statement = f"SELECT {COLUMNS} FROM outcome WHERE key IN ({marks}){only}"
-                rows = self._reader.execute(statement, tuple(part)).fetchall()
-                pairs = zip((row[0] for row in rows), recorded(rows, self.path, unreadable_fails=True))
-                found.update(pair for pair in pairs if self._again is None or not self._again(pair[1]))
+        try:
+            with _explained(self.path):
+                for begin in range(0, len(asked), _ASKED_AT_ONCE):
+                    part = asked[begin : begin + _ASKED_AT_ONCE]
+                    marks = ",".join("?" * len(part))
+                    statement = f"SELECT {COLUMNS} FROM outcome WHERE key IN ({marks}){only}"
+                    rows = self._reader.execute(statement, tuple(part)).fetchall()
+                    pairs = zip((row[0] for row in rows), recorded(rows, self.path, unreadable_fails=True))
+                    found.update(pair for pair in pairs if self._again is None or not self._again(pair[1]))
+        except JournalError:
+            self.writer.check_there()  # That may be why.
+            raise
         if self.retry_failed:  # Of these, now, such as cannot be read here.
             return {key: outcome for key, outcome in found.items() if outcome.error is None}
         return found
@@ -432,15 +436,16 @@ class _explained:
         pass
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, sqlite3.Error):
+        if isinstance(error, (sqlite3.Error, UnicodeDecodeError)):
             raise explained(error, self._path) from error
 
 
-def explained(error: sqlite3.Error, path: str) -> JournalError:
-    """Return the JournalError for an error of SQLite."""
+def explained(error: sqlite3.Error | UnicodeDecodeError, path: str) -> JournalError:
+    """Return the JournalError for an error of SQLite; it may quote damaged text, which cannot be decoded."""
     text = str(error)
     name = getattr(error, "sqlite_errorname", "")
-    if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")) or "malformed" in text or "not a database" in text:
+    damaged = isinstance(error, UnicodeDecodeError) or name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB"))
+    if damaged or "malformed" in text or "not a database" in text:
         return JournalCorrupt(f"{path} is damaged ({text}){_REMEDY}")
     if name.startswith(("SQLITE_FULL", "SQLITE_IOERR")) or "full" in text or "disk I/O" in text:
         return JournalError(
@@ -603,16 +608,21 @@ class Writer(threading.Thread):
                 while self._write(connection):
                     pass
         except BaseException as error:  # Whoever waits for this thread must hear of it, whatever it is.
-            failure = (
-                error
-                if isinstance(error, JournalError)
-                else JournalError(
-                    f"the journal {self._path} failed ({type(error).__name__}: {error}); what is recorded stays"
-                )
-            )
+            failure = self._failure_of(error)
             with self._changed:
                 self._error = failure
                 self._changed.notify_all()
+
+    def _failure_of(self, error: BaseException) -> JournalError:
+        with contextlib.suppress(OSError):
+            try:
+                self.check_there()
+            except JournalError as gone:  # That is why.
+                return gone
+        if isinstance(error, JournalError):
+            return error
+        told = f"{type(error).__name__}: {error}"
+        return JournalError(f"the journal {self._path} failed ({told}); what is recorded stays")
 
     def _write(self, connection: sqlite3.Connection) -> bool:
         """Wait for rows, and commit them; returns whether there may be more."""
@@ -626,7 +636,7 @@ class Writer(threading.Thread):
             more = not self._closing
         rows = list(chain.from_iterable(chunks))
         if rows or note is not None:
-            self._check_there()
+            self.check_there()
             connection.execute("BEGIN IMMEDIATE")
             self._insert(connection, rows)
             if note is not None:
@@ -640,7 +650,7 @@ class Writer(threading.Thread):
             self._changed.notify_all()
         return more or bool(self._chunks) or self._note is not None
 
-    def _check_there(self) -> None:
+    def check_there(self) -> None:
         """Raise JournalError where the file has gone: SQLite would write on, to what nobody can open any more."""
         try:
             there = os.path.samestat(os.stat(self._path), self._file)

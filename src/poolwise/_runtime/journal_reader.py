@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+from collections import deque
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
@@ -26,6 +27,10 @@ from poolwise._runtime.journal import (
     inserting,
     recorded,
 )
+
+_LARGEST_ROWID = (1 << 63) - 1
+_LEAST_ROW_BYTES = 16
+_MOST_RANGES = 5_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +145,7 @@ class Reader:
         try:
             check_identity(self._connection, path)
             check_whole(self._connection, path)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:
             self._connection.close()
             raise explained(error, path) from error
         except JournalError:
@@ -160,7 +165,7 @@ class Reader:
     def _rows(self, statement: str, *values: Stored) -> Iterator[tuple[Any, ...]]:
         try:
             yield from self._connection.execute(statement, values)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:
             raise explained(error, self.path) from error
 
     def outcomes(self) -> Iterator[Recorded | tuple[Any, JournalError]]:
@@ -280,37 +285,89 @@ def salvage(path: str, target: str) -> tuple[int, int]:
 
 def _copy(source: sqlite3.Connection, new: sqlite3.Connection, path: str) -> tuple[int, int]:
     new.executescript(f"BEGIN; {SCHEMA} COMMIT;")
+    with suppress(sqlite3.Error, UnicodeDecodeError):
+        source.execute("PRAGMA writable_schema=ON")  # Reads on where the schema does not fit the file's length.
     for table, width in (("about", 2), ("run", 4)):
         rows = _until_damage(source, f"SELECT * FROM {table}")
         new.executemany(f"INSERT OR IGNORE INTO {table} VALUES ({','.join('?' * width)})", rows)
-    # Up to the damage, and from the other end down to it; where the tree is whole, both see the same.
-    wrong = max(_copy_outcomes(source, new, order) for order in ("ASC", "DESC"))
+    new.execute("BEGIN")
+    wrong = _copy_around_damage(source, new, os.path.getsize(path))
+    new.execute("COMMIT")
     saved = int(new.execute("SELECT count(*) FROM outcome").fetchone()[0])
     if not saved:
         raise JournalCorrupt(f"nothing of {path} can be read")
     return saved, wrong
 
 
-def _copy_outcomes(source: sqlite3.Connection, new: sqlite3.Connection, order: str) -> int:
-    """Copy outcomes until the damage; returns how many were passed over because their checksum was wrong."""
-    bad = 0
-    new.execute("BEGIN")
-    for row in _until_damage(source, f"SELECT * FROM outcome ORDER BY rowid {order}"):
+def _until_damage(source: sqlite3.Connection, statement: str) -> Iterator[tuple[Any, ...]]:
+    with suppress(sqlite3.Error, UnicodeDecodeError):
+        yield from source.execute(statement)
+
+
+def _copy_around_damage(source: sqlite3.Connection, new: sqlite3.Connection, size: int) -> int:
+    """Copy rows up to the damage, from the other end down to it, and so in each half of what is left between.
+
+    Returns:
+        How many were passed over because their checksum was wrong.
+    """
+    wrong = 0
+    ranges = deque([(-_LARGEST_ROWID - 1, _LARGEST_ROWID)])
+    for attempt in range(_MOST_RANGES):
+        if not ranges:
+            break
+        low, high = ranges.popleft()
+        bad, reached = _copy_rows(source, new, low, high, "ASC")
+        wrong += bad
+        if reached is None:
+            continue
+        low = max(low, reached + 1)
+        bad, back = _copy_rows(source, new, low, high, "DESC")
+        wrong += bad
+        if back is None:  # All of it could be read from that end.
+            continue
+        high = min(high, back - 1)
+        if attempt == 0:  # The ends of the table may be lost: it has no more rows than there is room for.
+            low, high = max(low, -1), min(high, max(low, 0) + size // _LEAST_ROW_BYTES)
+        if low < high:
+            middle = (low + high) // 2
+            ranges += [(low, middle), (middle + 1, high)]
+    return wrong
+
+
+def _copy_rows(
+    source: sqlite3.Connection, new: sqlite3.Connection, low: int, high: int, order: str
+) -> tuple[int, int | None]:
+    """Copy rows of a range until the damage.
+
+    Returns:
+        How many were passed over because their checksum was wrong, and the last rowid before the damage: the end at
+        which it began where there was none, None where there was no damage.
+    """
+    bad, reached = 0, low - 1 if order == "ASC" else high + 1
+    statement = f"SELECT rowid, * FROM outcome WHERE rowid BETWEEN {low:d} AND {high:d} ORDER BY rowid {order}"
+    try:
+        rows = source.execute(statement)
+    except sqlite3.Error:
+        return bad, reached
+    while True:
         try:
-            whole = checksum(row[0], row[1], row[2]) == row[-1]
-        except (TypeError, ValueError):
-            whole = False
-        if whole:
-            new.execute(inserting(1), row)
+            row = next(rows, None)
+        except (sqlite3.Error, UnicodeDecodeError):
+            return bad, reached
+        if row is None:
+            return bad, None
+        reached, *fields = row
+        if _is_whole(fields):
+            new.execute(inserting(1), fields)
         else:
             bad += 1
-    new.execute("COMMIT")
-    return bad
 
 
-def _until_damage(source: sqlite3.Connection, statement: str) -> Iterator[tuple[Any, ...]]:
-    with suppress(sqlite3.Error):
-        yield from source.execute(statement)
+def _is_whole(fields: list[Any]) -> bool:
+    try:
+        return bool(checksum(fields[0], fields[1], fields[2]) == fields[-1])
+    except (TypeError, ValueError):
+        return False
 
 
 def _opened(path: str, *, untouched: bool = False) -> sqlite3.Connection:
