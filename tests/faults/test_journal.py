@@ -199,6 +199,15 @@ def test_a_damaged_journal_gives_an_error_or_the_truth(
     assert all(outcome.value == text_of(outcome.key) for outcome in outcomes)  # type: ignore[union-attr]
 
 
+def test_damaged_names_of_columns_cost_no_outcome(whole: Path, tmp_path: Path) -> None:
+    """The schema's own text is no UTF-8 any more; the rows are whole."""
+    intact = whole.read_bytes()
+    for name in (b"cpu_seconds", b"seconds REAL", b"attempts"):
+        place = intact.index(name, intact.index(b"CREATE TABLE outcome"))
+        assert saved_of(intact[:place] + b"\xff" + intact[place + 1 :], tmp_path) == 300
+        (tmp_path / "saved.db").unlink()
+
+
 @pytest.fixture(scope="module")
 def long(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A journal of 20,000 outcomes."""

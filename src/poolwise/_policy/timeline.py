@@ -6,8 +6,8 @@
        └─────> marks       decisions; and retries and deaths as they come: the first and the latest ones
     handed ──> slowest items, and an example of each class of failure
 
-Every run has one, small; `timeline=True` makes it large. Slices are taken in by whole batches, so that an item
-costs about 100 ns where it is timed itself, and nothing where only its batch is.
+Every run has one, small; `timeline=True` makes it large. Slices are taken in by whole batches: an item costs little
+where it is timed itself, and nothing where only its batch is (`benchmarks/journal.py --only timeline`).
 """
 
 from __future__ import annotations

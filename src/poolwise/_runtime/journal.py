@@ -42,6 +42,8 @@ _ASKED_AT_ONCE = 500
 _INSERTED_AT_ONCE = 512
 _MOST_ROWS = 8 * COMMIT_ROWS  # In one commit, so that none is long.
 _BUSY_SECONDS = 10.0
+DAMAGE = (sqlite3.Error, UnicodeDecodeError)
+"""What any statement may raise on a damaged file: names and messages of SQLite quote text that cannot be decoded."""
 _CACHE_BYTES = 32 * 1024 * 1024  # Texts come in any order: each may be for another page.
 _CHECKPOINT_PAGES = 4000
 _MAGIC = b"SQLite format 3\0"
@@ -60,7 +62,7 @@ CREATE TABLE outcome (
 PRAGMA application_id = {APPLICATION_ID};
 PRAGMA user_version = {VERSION};
 """
-_WIDTH = 12
+WIDTH = 12
 COLUMNS = "key, value, failure, attempts, started, seconds, cpu_seconds, batch, worker, lane, checksum"
 
 Row = tuple[Any, ...]
@@ -70,7 +72,7 @@ Row = tuple[Any, ...]
 @functools.cache
 def inserting(count: int) -> str:
     """Return the statement that inserts so many outcomes, given one after the other."""
-    row = f"({','.join('?' * _WIDTH)})"
+    row = f"({','.join('?' * WIDTH)})"
     return f"INSERT OR REPLACE INTO outcome VALUES {','.join([row] * count)}"
 
 
@@ -300,9 +302,7 @@ class Store:
                 stacklevel=6,
             )
         self._reader.execute(f"PRAGMA journal_mode={'DELETE' if system is not None else 'WAL'}")
-        if (
-            system is None
-        ):  # What begins a journal need not wait for the disk: the writer's first commit takes it along.
+        if system is None:  # What begins a journal waits for no disk: the writer's first commit takes it along.
             self._reader.execute("PRAGMA synchronous=NORMAL")
 
     def find(self, keys: Sequence[Stored]) -> dict[Stored, Recorded]:
@@ -436,7 +436,7 @@ class _explained:
         pass
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, (sqlite3.Error, UnicodeDecodeError)):
+        if isinstance(error, DAMAGE):
             raise explained(error, self._path) from error
 
 
@@ -672,7 +672,7 @@ class Writer(threading.Thread):
     @staticmethod
     def _insert(connection: sqlite3.Connection, rows: list[Row]) -> None:
         """Insert rows, many with one statement: each lets go of the GIL, and may wait long to have it again."""
-        size = min(_INSERTED_AT_ONCE, connection.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER) // _WIDTH)
+        size = min(_INSERTED_AT_ONCE, connection.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER) // WIDTH)
         begin = 0
         while begin < len(rows):
             while size > len(rows) - begin:

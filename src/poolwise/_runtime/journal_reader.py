@@ -18,7 +18,9 @@ from poolwise._core.keys import Stored, decode, encode
 from poolwise._runtime.filelock import FileLock, Held
 from poolwise._runtime.journal import (
     COLUMNS,
+    DAMAGE,
     SCHEMA,
+    WIDTH,
     check_identity,
     check_whole,
     checksum,
@@ -145,7 +147,7 @@ class Reader:
         try:
             check_identity(self._connection, path)
             check_whole(self._connection, path)
-        except (sqlite3.Error, UnicodeDecodeError) as error:
+        except DAMAGE as error:
             self._connection.close()
             raise explained(error, path) from error
         except JournalError:
@@ -165,7 +167,7 @@ class Reader:
     def _rows(self, statement: str, *values: Stored) -> Iterator[tuple[Any, ...]]:
         try:
             yield from self._connection.execute(statement, values)
-        except (sqlite3.Error, UnicodeDecodeError) as error:
+        except DAMAGE as error:
             raise explained(error, self.path) from error
 
     def outcomes(self) -> Iterator[Recorded | tuple[Any, JournalError]]:
@@ -285,7 +287,7 @@ def salvage(path: str, target: str) -> tuple[int, int]:
 
 def _copy(source: sqlite3.Connection, new: sqlite3.Connection, path: str) -> tuple[int, int]:
     new.executescript(f"BEGIN; {SCHEMA} COMMIT;")
-    with suppress(sqlite3.Error, UnicodeDecodeError):
+    with suppress(*DAMAGE):
         source.execute("PRAGMA writable_schema=ON")  # Reads on where the schema does not fit the file's length.
     for table, width in (("about", 2), ("run", 4)):
         rows = _until_damage(source, f"SELECT * FROM {table}")
@@ -300,7 +302,7 @@ def _copy(source: sqlite3.Connection, new: sqlite3.Connection, path: str) -> tup
 
 
 def _until_damage(source: sqlite3.Connection, statement: str) -> Iterator[tuple[Any, ...]]:
-    with suppress(sqlite3.Error, UnicodeDecodeError):
+    with suppress(*DAMAGE):
         yield from source.execute(statement)
 
 
@@ -344,15 +346,17 @@ def _copy_rows(
         which it began where there was none, None where there was no damage.
     """
     bad, reached = 0, low - 1 if order == "ASC" else high + 1
-    statement = f"SELECT rowid, * FROM outcome WHERE rowid BETWEEN {low:d} AND {high:d} ORDER BY rowid {order}"
+    names = ",".join(f"c{column:d}" for column in range(WIDTH + 1))  # Ours: those in the file may be damaged.
+    rows_of = f"SELECT rowid, * FROM outcome WHERE rowid BETWEEN {low:d} AND {high:d}"
+    statement = f"WITH part({names}) AS ({rows_of}) SELECT * FROM part ORDER BY c0 {order}"
     try:
         rows = source.execute(statement)
-    except sqlite3.Error:
+    except DAMAGE:
         return bad, reached
     while True:
         try:
             row = next(rows, None)
-        except (sqlite3.Error, UnicodeDecodeError):
+        except DAMAGE:
             return bad, reached
         if row is None:
             return bad, None
@@ -375,8 +379,8 @@ def _opened(path: str, *, untouched: bool = False) -> sqlite3.Connection:
     connection = connect(path, read_only=True, untouched=untouched)
     try:
         connection.execute("PRAGMA application_id").fetchone()
-    except sqlite3.Error as error:
-        if not error.sqlite_errorname.startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY")):
+    except DAMAGE as error:
+        if not getattr(error, "sqlite_errorname", "").startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY")):
             return connection  # Who reads on is told the same.
         connection.close()
         if os.path.exists(f"{path}-wal"):
