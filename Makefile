@@ -44,7 +44,7 @@ $(READY): pyproject.toml constraints.txt
 		echo "error: poolwise needs Python 3.11 or newer and '$(PYTHON)' is not one; name one: make PYTHON=python3.11" >&2; \
 		exit 1; }
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
-	@$(PIP) install -c constraints.txt -e '.[dev,images,plot,report]'
+	@$(PIP) install -c constraints.txt -e '.[dev,fetch,images,plot,report]'
 	@$(BIN)/python -m compileall -q src  # As pip does for what it installs.
 	@touch $@
 

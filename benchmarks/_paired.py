@@ -67,13 +67,18 @@ class Ended:
 
 
 def run_python(arguments: Sequence[str], path: str | None = None, limit_seconds: float = 180.0) -> Ended:
-    """Run a fresh interpreter to its end.
+    """Run a fresh interpreter to its end: `run_command` with what follows the interpreter on the command line."""
+    return run_command([sys.executable, *arguments], path, limit_seconds)
+
+
+def run_command(command: Sequence[str], path: str | None = None, limit_seconds: float = 180.0) -> Ended:
+    """Run a program to its end.
 
     Output goes to files, not pipes: a helper process that outlives its parent (a resource tracker) would hold a pipe
     open and be timed too. A run over `limit_seconds` is killed with everything it started.
 
     Args:
-        arguments: What follows the interpreter on the command line.
+        command: The program and its arguments.
         path: A folder to put on its PYTHONPATH.
         limit_seconds: When to give up, in seconds.
 
@@ -90,7 +95,7 @@ def run_python(arguments: Sequence[str], path: str | None = None, limit_seconds:
     with tempfile.TemporaryFile("w+") as stdout, tempfile.TemporaryFile("w+") as stderr:
         started = time.perf_counter()
         process = subprocess.Popen(
-            [sys.executable, *arguments],
+            list(command),
             stdin=subprocess.DEVNULL,
             stdout=stdout,
             stderr=stderr,

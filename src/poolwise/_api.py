@@ -11,6 +11,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar, Unpack, overload
 
 if TYPE_CHECKING:
+    from poolwise._core.job import Job
     from poolwise._core.journal import Journal
     from poolwise._core.model import Limits, Retry, Shape
     from poolwise._drivers import Results, Run
@@ -213,6 +214,25 @@ def profiled_run(fn: Callable[..., Any], *iterables: Iterable[Any], **options: U
     from poolwise._prepare import Choices, prepare
 
     return Run.over(prepare(fn, iterables, Choices(**options), raises=False, long=True))
+
+
+def run_job(fn: Callable[..., Any], items: Iterable[Any], job: Job, **options: Unpack[Options]) -> Run[Any]:
+    """Return a run as `run` does, of a function whose engine is told more: for jobs, in `poolwise.jobs`.
+
+    Args:
+        fn: the function, as for `run`.
+        items: the input.
+        job: groups, weights, order, and what an outcome means.
+        **options: those of `run`.
+
+    Raises:
+        UsageError: before work starts, where the options cannot be meant.
+    """
+    _start_early(options.get("shape", "auto"), options.get("isolate", False))
+    from poolwise._drivers import Run
+    from poolwise._prepare import Choices, prepare
+
+    return Run.over(prepare(fn, (items,), Choices(**options), raises=False, job=job))
 
 
 def _start_early(shape: str | Shape, isolate: bool) -> None:

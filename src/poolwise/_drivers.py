@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast, runtime
 from poolwise._core.errors import InternalError, PoolwiseError
 from poolwise._core.model import Outcome, Settled, exception_to_raise
 from poolwise._engine import Engine
+from poolwise._policy.order import runs
 from poolwise._policy.outcomes import key_of, outcomes
 from poolwise._policy.plan import Plan
 from poolwise._policy.profile import Profile, plan_to_dict
@@ -76,6 +77,7 @@ class Stream:
         ordered: hand parts over in input order.
         key: the user's key function, or None.
         recorder: keeps outcomes in a journal, or None.
+        placed: the input gives pairs, (place in the input, item), in an order of its own.
     """
 
     def __init__(
@@ -86,6 +88,7 @@ class Stream:
         ordered: bool,
         key: Callable[[Any], Any] | None = None,
         recorder: Recorder | None = None,
+        placed: bool = False,
     ) -> None:
         self.engine = engine
         self.key = key
@@ -94,6 +97,7 @@ class Stream:
         self._feed = source if isinstance(source, Feed) else None
         self._dry = False  # The feed had nothing more at hand when last asked.
         self._ordered = ordered
+        self._placed = placed
         self._recorder = recorder
         self._progress: Progress | None = None
         self._ready: SimpleQueue[Settled | BaseException | _Nudge] = SimpleQueue()
@@ -338,8 +342,11 @@ class Stream:
         except Exception as error:
             self._input_error = error
             self._exhausted = True
-        if items:
-            self._offer(items)
+        if self._placed:
+            for first, consecutive in runs(items):
+                self._offer(consecutive, first)
+        elif items:
+            self._offer(items, self.engine.taken)
         if self._exhausted:
             self._end_input()
             return True
@@ -349,20 +356,21 @@ class Stream:
         self._pull_size = max(1, int(self._pull_size * _PULL_QUICK_SECONDS / seconds))
         return False
 
-    def _offer(self, items: list[Any]) -> None:
-        """Give items to the engine; what the journal knows of needs no execution."""
+    def _offer(self, items: list[Any], first: int) -> None:
+        """Give items, consecutive from place `first` on, to the engine; what the journal knows needs no execution."""
         engine, recorder = self.engine, self._recorder
         if recorder is None:
-            engine.offer(items)
+            engine.offer(items, first)
             return
         try:
-            for share in recorder.sift(items, engine.taken):
+            for share in recorder.sift(items, first):
                 if share.items:
-                    engine.offer(share.items)
+                    engine.offer(share.items, first)
                 elif share.known is not None:
                     engine.offer_known(share.known)
                 else:
                     engine.expect(share.count)
+                first += share.count
         except Exception as error:  # An item that has no key: the input is over, as far as it can be used.
             self._input_error = self._input_error or error
             self._exhausted = True
@@ -461,8 +469,11 @@ class _Supervisor(threading.Thread):
         engine, ready = self._engine, self._queue
         try:
             while not engine.finished and not engine.backend.inline:
-                for part in engine.step(_STEP_SECONDS):
+                parts = engine.step(_STEP_SECONDS)
+                for part in parts:
                     ready.put(part)
+                if engine.looks_further and not parts:
+                    ready.put(_NUDGE)
         except PoolwiseError as error:
             ready.put(error)
         except BaseException as error:

@@ -1,9 +1,9 @@
 """The engine: the one state machine that knows what happens to an item.
 
-    offer ─> pending ──pack──> batch ──submit──> backend ──wait──> Done ──settle──> Settled ─> the driver
-               ^  ^                                            └─> Lost ─┐
-               │  └── given back, unstarted, rerun <───────────────────┤
-               └───── retries, when their time has come <── retry? ────┴──> TaskFailed, TaskTimeout, TaskLost
+    offer ─> pending ──pack──> batch ──submit──> backend ──wait──> Done ──decide──> Settled ─> the driver
+               ^  ^                                           ├──> Lost ──judge──┘ │
+               │  └── given back, unstarted, rerun <──────────┴────────────┘       │
+               └───── retries, when their time has come <── RetryAfter ────────────┘
 
 It has no thread of its own. A driver offers tasks (from the thread that owns the input) and calls `step` (from one
 thread at a time) until `finished`. Every item that was offered is in exactly one place: pending, in a flight (a batch
@@ -14,21 +14,33 @@ from __future__ import annotations
 
 import random
 from collections import deque
+from collections.abc import Sequence
 from itertools import count
 from typing import Any
 
 from poolwise._core.clock import Clock
-from poolwise._core.errors import TaskError, TaskTimeout, WorkersLost
+from poolwise._core.errors import TaskError, TaskLost, WorkersLost
+from poolwise._core.job import Ended, Final, RetryAfter, Settle
 from poolwise._core.model import Batch, Done, Event, Flight, Keeper, Lost, Rules, Running, Settled, Span
 from poolwise._helm import Helm
 from poolwise._policy.meter import Meter
 from poolwise._policy.pack import Packer, PackLimits, clock_each, depth
-from poolwise._policy.pending import Pending
+from poolwise._policy.pending import Pending, Refusal
 from poolwise._policy.rate import TokenBucket
-from poolwise._policy.retry import delay_seconds, wants_retry
+from poolwise._policy.settle import decide, settlers
 from poolwise._policy.timeline import Timeline
-from poolwise._policy.verdict import Verdict, class_of, failed_error, how, judge, lost_error, suspects_of, timeout_error
-from poolwise._policy.window import Window, window
+from poolwise._policy.verdict import (
+    Verdict,
+    class_of,
+    decided_error,
+    failed_error,
+    how,
+    judge,
+    lost_error,
+    suspects_of,
+    timeout_error,
+)
+from poolwise._policy.window import LOOK_AHEAD, Window, window
 from poolwise._runtime.wire import sampled_bytes
 from poolwise.backends import Backend
 
@@ -50,6 +62,8 @@ class Engine:
         meter: measures what is executed.
         keeper: makes outcomes durable, or None.
         timeline: keeps what happened when.
+        pending: what keeps tasks until they are started.
+        settle: the job's, see `Job.settle`.
     """
 
     def __init__(
@@ -61,6 +75,8 @@ class Engine:
         meter: Meter,
         keeper: Keeper | None = None,
         timeline: Timeline | None = None,
+        pending: Pending | None = None,
+        settle: Settle | None = None,
     ) -> None:
         self.backend = backend
         self.rules = rules
@@ -82,14 +98,17 @@ class Engine:
         self.started = clock.now()
         self._known = 0  # Taken last, in a row, with their outcomes.
         self._inbox: deque[Span | Settled] = deque()
-        self._pending = Pending()
+        self._pending = pending or Pending()
+        self._surplus = 0
+        self.looks_further = False  # Since the last step there is room for more input, though nothing settled.
         self._flights: dict[int, Flight] = {}
         self._stopping: dict[tuple[int, int], Running] = {}
         self._next_deadline = 0.0
         self._ids = count()
         self._packer = Packer()
         self._bucket = TokenBucket(rules.limits.per_second) if rules.limits.per_second else None
-        self._rng = random.Random()
+        self._settlers = settlers(settle, rules.retry, random.Random())
+        self._judges_values = settle is not None or self._pending.singly
         self._blameless = 0
         self._buffered_bytes: int | None = None
         self._input_over = False
@@ -106,16 +125,16 @@ class Engine:
         self.opened = True
         self.backend.open(self.rules.spec, self.shape)
 
-    def offer(self, items: list[Any]) -> None:
-        """Take the next items of the input."""
+    def offer(self, items: list[Any], first: int) -> None:
+        """Take further items of the input, consecutive from place `first` on."""
         self.meter.item_bytes.add(len(items), sampled_bytes(items))
         self._known = 0
-        self._inbox.append(Span(range(self.taken, self.taken + len(items)), items))
+        self._inbox.append(Span(range(first, first + len(items)), items))
         self.taken += len(items)
         self.backend.wake()
 
     def offer_known(self, part: Settled) -> None:
-        """Take the next items of the input with their outcomes: there is nothing to execute."""
+        """Take further items of the input with their outcomes: there is nothing to execute."""
         number = len(part.indexes)
         self.meter.item_bytes.add(number, sampled_bytes(part.items))
         self.meter.value_bytes.add(number, sampled_bytes(part.values))
@@ -125,7 +144,7 @@ class Engine:
         self.backend.wake()
 
     def expect(self, number: int) -> None:
-        """Take the next items of the input; their outcomes are those of items taken before."""
+        """Take further items of the input; their outcomes are those of items taken before."""
         self.taken += number
 
     def end_input(self) -> None:
@@ -154,8 +173,10 @@ class Engine:
         executed = self.settled - self.recorded
         if per_item is not None and executed > 100:
             per_item = max(per_item, lanes * self.active_seconds / executed)
-        in_flight = self.rules.limits.in_flight
-        return window(lanes, per_item, self.meter.mean_bytes, self._budget(), in_flight, self._known)
+        limits, surplus = self.rules.limits, self._pending.surplus
+        return window(
+            lanes, per_item, self.meter.mean_bytes, self._budget(), limits.in_flight, known=self._known, surplus=surplus
+        )
 
     def _budget(self) -> int:
         """Return how many bytes may be between input and consumer; asks the system only when it begins to matter."""
@@ -175,7 +196,7 @@ class Engine:
         """
         settled = self._admit()
         self._submit()
-        starved = not self._pending.count and len(self._flights) < _FED * self.shape.total
+        starved = not self._pending.ready and len(self._flights) < _FED * self.shape.total
         began, busy = self.clock.now(), bool(self._flights)
         self.helm.before_wait()
         for event in self.backend.wait(0.0 if settled else self._patience(timeout)):
@@ -200,20 +221,24 @@ class Engine:
         return None if self.rules.total is None else max(0, self.rules.total - self.settled)
 
     def _admit(self) -> list[Settled]:
-        """Move offers, and retries whose time has come, to the pending tasks; returns what is settled already."""
+        """Move offers to the pending tasks; returns what is settled already."""
         known = []
         while self._inbox:
             offer = self._inbox.popleft()
-            if isinstance(offer, Span):
-                self._pending.add(offer)
-            else:
+            if isinstance(offer, Settled):
                 known.append(offer)
-        self._pending.admit_retries(self.clock.now())
+                continue
+            at = (Running(-1, 0, self.clock.now()), self.clock.now())
+            for index, item, error in self._pending.add(offer):
+                known.append(Settled([index], [item], [None], {0: decided_error(index, 0, error)}, None, 0, 0, at))
+        surplus = min(self._pending.surplus, LOOK_AHEAD)
+        self.looks_further, self._surplus = surplus > self._surplus, surplus
         return known
 
     def _submit(self) -> None:
         """Pack pending tasks and give them to the backend, as many batches as its lanes should hold."""
-        while self._pending.count and not self._cancelled:
+        self._pending.advance(self.clock.now())
+        while self._pending.ready and not self._cancelled:
             size = min(self._batch_size(), self._allowed_starts())
             if size < 1 or len(self._flights) >= self._most_flights(size):
                 return
@@ -228,6 +253,8 @@ class Engine:
         self.backend.submit(batch)
 
     def _batch_size(self) -> int:
+        if self._pending.singly:
+            return 1
         limits = self.rules.limits
         bounds = PackLimits(self.shape.total, self.backend.inline, limits.in_flight, limits.items_per_worker)
         remaining: int | None = None
@@ -240,7 +267,7 @@ class Engine:
     def _most_flights(self, size: int) -> int:
         if self.backend.inline:
             return 1
-        deep = 1 if self._bucket is not None else depth(self.meter.mean_seconds, size)
+        deep = 1 if self._bucket is not None or self._pending.singly else depth(self.meter.mean_seconds, size)
         return self.shape.total * deep
 
     def _allowed_starts(self) -> int:
@@ -248,12 +275,12 @@ class Engine:
 
     def _patience(self, timeout: float) -> float:
         """Return how long the backend may be waited for: until the next retry, start or deadline."""
-        if self._inbox or self._cancelled:
+        if self._inbox or self._cancelled or self.looks_further:
             return 0.0
         now = self.clock.now()
         until = now + min(timeout, _LONGEST_WAIT_SECONDS, self.helm.patience)
-        until = min(until, self._pending.next_retry)
-        if self._bucket is not None and self._pending.count:
+        until = min(until, self._pending.next_at)
+        if self._bucket is not None and self._pending.ready:
             until = min(until, max(self._bucket.next_at(now), now + 1e-4))
         if self.rules.spec.timeout is not None and self._flights:
             until = min(until, max(self._next_deadline, now))
@@ -280,9 +307,9 @@ class Engine:
         self.timeline.add(done, batch.indexes)
         self._blameless = 0 if number else self._blameless
         begin = done.first
-        for position in sorted(done.failures):
+        for position in range(begin, begin + number) if self._judges_values else sorted(done.failures):
             self._settle_values(batch, done, begin, position, settled)
-            self._settle_failure(batch, done, position, settled)
+            self._settle_one(batch, done, position, settled)
             begin = position + 1
         self._settle_values(batch, done, begin, done.first + number, settled)
         flight.next = max(flight.next, done.first + number)
@@ -296,6 +323,7 @@ class Engine:
         batch = flight.batch
         if position < flight.end:
             span = Span(batch.indexes[position : flight.end], batch.items[position : flight.end], batch.attempt)
+            self._pending.release(span.indexes, started=False)
             self._pending.add(span, front=True)
             if self._bucket is not None:
                 self._bucket.take(-len(span.items))
@@ -313,27 +341,46 @@ class Engine:
         items = batch.items if whole else batch.items[begin:end]
         settled.append(Settled(indexes, items, values, {}, done, begin - first, batch.attempt))
 
-    def _settle_failure(self, batch: Batch, done: Done, position: int, settled: list[Settled]) -> None:
-        failure = done.failures[position]
-        index, item = batch.indexes[position], batch.items[position]
-        if failure.timed_out:
-            error: TaskError = self._timeout_error(index, batch.attempt)
-            again = wants_retry(self.rules.retry, batch.attempt, None, error)
-        else:
+    def _settle_one(self, batch: Batch, done: Done, position: int, settled: list[Settled]) -> None:
+        """Decide about one execution that a backend tells of: a failure; every one, where a job judges values."""
+        index, offset = batch.indexes[position], position - done.first
+        error: TaskError | None = None
+        failure = done.failures.get(position)
+        class_names: Sequence[str] = ()
+        if failure is not None and failure.timed_out:
+            error = self._timeout_error(index, batch.attempt)
+        elif failure is not None:
             error = failed_error(index, batch.attempt, failure)
-            again = failure.retryable and wants_retry(self.rules.retry, batch.attempt, failure)
-        if again:
-            self._retry_later(index, item, batch.attempt, error)
-        else:
-            offset = position - done.first
-            settled.append(Settled([index], [item], [None], {0: error}, done, offset, batch.attempt))
+            class_names = failure.class_names if failure.retryable else ()
+        started, seconds = done.started, done.seconds / len(done.values)
+        if done.clocks is not None:
+            started, seconds, _ = done.clocks[offset]
+        errors = {} if error is None else {0: error}
+        part = Settled([index], [batch.items[position]], [done.values[offset]], errors, done, offset, batch.attempt)
+        self._decide(part, started, seconds, class_names, settled)
 
-    def _retry_later(self, index: int, item: Any, attempt: int, error: TaskError) -> None:
-        assert self.rules.retry is not None
-        self.retried += 1
-        self.timeline.retry(self.clock.now(), error, attempt + 1)
-        due = self.clock.now() + delay_seconds(self.rules.retry, attempt, self._rng)
-        self._pending.add_retry(due, Span([index], [item], attempt + 1))
+    def _decide(
+        self, part: Settled, started: float, seconds: float, class_names: Sequence[str], settled: list[Settled]
+    ) -> None:
+        """Settle one task whose execution has ended, or have it executed again: this is the only place that does."""
+        index, item, error, now = part.indexes[0], part.items[0], part.errors.get(0), self.clock.now()
+        decision = decide(self._settlers, Ended(item, part.values[0], error, part.attempt, seconds, class_names))
+        if isinstance(decision, RetryAfter):
+            due = now + decision.seconds
+            parked_until = due if decision.park_group else None
+            throttled = decision.throttled or decision.park_group
+            self._pending.end(index, now, started, seconds, Refusal(throttled, parked_until))
+            self._pending.add_retry(due, Span([index], [item], part.attempt + 1))
+            self.retried += 1
+            self.timeline.retry(now, error or f"item {index} is not done", part.attempt + 1)
+            return
+        refused = error is not None and not isinstance(error, TaskLost)
+        if isinstance(decision, Final):
+            failed = decision.error
+            refused, part.values = decision.refused, [decision.value if failed is None else None]
+            part.errors = {} if failed is None else {0: decided_error(index, part.attempt, failed)}
+        self._pending.end(index, now, started, seconds, Refusal() if refused else None)
+        settled.append(part)
 
     def _settle_lost(self, lost: Lost, settled: list[Settled]) -> None:
         """Count a death, and do with each task that the worker held as `judge` says."""
@@ -361,30 +408,31 @@ class Engine:
     def _again(self, batch: Batch, position: int, *, alone: bool) -> None:
         """Run a task again, not counted as an attempt: it was not its fault, or that is to be found out."""
         span = Span([batch.indexes[position]], [batch.items[position]], batch.attempt, alone)
+        self._pending.release(span.indexes, started=True)
         self._pending.add(span, front=True)
 
     def _given_up(
         self, batch: Batch, position: int, task: Running | None, lost: Lost | None, settled: list[Settled]
     ) -> None:
-        index, item, now = batch.indexes[position], batch.items[position], self.clock.now()
+        index, now = batch.indexes[position], self.clock.now()
+        error: TaskError = self._timeout_error(index, batch.attempt)
         if task is not None:
             self.timeline.gave_up(task, index, now)
-        error: TaskError = self._timeout_error(index, batch.attempt)
         if lost is not None:
             error = lost_error(index, batch.attempt, lost)
-        if wants_retry(self.rules.retry, batch.attempt, None, error):
-            self._retry_later(index, item, batch.attempt, error)
-            return
         at = (task or Running(batch.id, position, now, 0 if lost is None else lost.worker), now)
-        settled.append(Settled([index], [item], [None], {0: error}, None, 0, batch.attempt, at))
+        part = Settled([index], [batch.items[position]], [None], {0: error}, None, 0, batch.attempt, at)
+        started = at[0].started or now
+        self._decide(part, started, now - started, (), settled)
 
-    def _timeout_error(self, index: int, attempt: int) -> TaskTimeout:
+    def _timeout_error(self, index: int, attempt: int) -> TaskError:
         return timeout_error(index, attempt, self.rules.spec.timeout or 0.0)
 
     def _record(self, part: Settled) -> None:
         """Count what is final."""
         number = len(part.indexes)
         self.settled += number
+        self._pending.forget(part.indexes)
         self.recorded += number if part.recorded is not None else 0
         for error in part.errors.values():
             self.failed += 1

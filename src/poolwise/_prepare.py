@@ -16,12 +16,16 @@ from typing import TYPE_CHECKING, Any
 from poolwise import backends
 from poolwise._core.clock import SystemClock
 from poolwise._core.errors import NotPicklableError, UnknownNameError, UsageError
+from poolwise._core.job import NO_JOB, Job
 from poolwise._core.journal import Journal
 from poolwise._core.model import Limits, Retry, Rules, Shape, Spec, check_number
 from poolwise._drivers import Stream
 from poolwise._engine import Engine
 from poolwise._helm import FixedHelm, Helm, PilotHelm, Scout
+from poolwise._policy.groups import GroupLanes, Groups
 from poolwise._policy.meter import Meter
+from poolwise._policy.order import reordered
+from poolwise._policy.pending import Pending
 from poolwise._policy.pilot import Pilot
 from poolwise._policy.plan import Circumstances, Plan, choose, ground, needs_children
 from poolwise._policy.timeline import LARGE, SMALL, Timeline
@@ -66,6 +70,7 @@ def prepare(
     *,
     raises: bool,
     long: bool = False,
+    job: Job = NO_JOB,
 ) -> Stream:
     """Check everything that can be wrong before work starts, and make the plan and the stream.
 
@@ -75,7 +80,11 @@ def prepare(
         options: as they were given.
         raises: the first failed item ends the run (`map`).
         long: choose the shape as for a run without end (`profile`).
+        job: what a built-in job tells the engine. One with groups waits, for all that anybody knows: that is the hint
+            where there is none.
     """
+    if job.group is not None and options.hint is None:
+        options = replace(options, hint="io")
     retry = _check(fn, iterables, options)
     limits = options.limits or Limits()
     total = options.total if options.total is not None else _length(iterables)
@@ -90,7 +99,7 @@ def prepare(
         timeout=options.timeout,
         items_per_worker=limits.items_per_worker,
         cores=given.cores,
-        fail_fast=raises and retry is None,
+        fail_fast=raises and retry is None and job.settle is None,
     )
     rules = Rules(
         spec,
@@ -101,30 +110,44 @@ def prepare(
         total,
     )
     backend, clock, meter = backends.load(options.backend)(), SystemClock(), Meter()
+    room = ground(given if given.picklable else replace(given, limits=replace(limits, workers=1)))
     helm: Helm = FixedHelm(plan, backend, meter, limits.memory)
+    pending, control = Pending(), None
+    if job.group is not None or job.weight is not None:
+        most = room.most_total if options.shape == "auto" else plan.shape.total
+        pending = groups = Groups(job.group, job.group_limits, job.weight, most, rules.buffered_bytes)
+        control = GroupLanes(groups) if job.group is not None else None
     if options.shape == "auto" and not (given.in_worker or given.in_lane):
-        room = ground(given if given.picklable else replace(given, limits=replace(limits, workers=1)))
         eager = given.coroutine or (options.hint == "io" and plan.shape.workers == 1 and not plan.isolate)
-        pilot = Pilot(plan, room, coroutine=given.coroutine, isolate=plan.isolate, eager=eager, long=long)
+        pilot = Pilot(
+            plan, room, coroutine=given.coroutine, isolate=plan.isolate, eager=eager, long=long, control=control
+        )
         helm = PilotHelm(pilot, backend, clock, meter, _scout(fn, options.setup), limits.memory)
     source: Iterator[Any] = iter(iterables[0]) if len(iterables) == 1 else zip(*iterables)
-    recorder = _recorder(fn, options, clock)
-    engine = Engine(backend, rules, clock, helm, meter, recorder, Timeline(LARGE if options.timeline else SMALL))
-    stream = Stream(engine, source, ordered=options.ordered, key=options.key, recorder=recorder)
+    if job.order is not None:
+        source = reordered(job.order, source)
+    recorder = _recorder(fn, options, clock, job.owner)
+    timeline = Timeline(LARGE if options.timeline else SMALL)
+    engine = Engine(backend, rules, clock, helm, meter, recorder, timeline, pending, job.settle)
+    placed = job.order is not None
+    stream = Stream(engine, source, ordered=options.ordered, key=options.key, recorder=recorder, placed=placed)
     if options.progress:
         stream.show(_progress(fn, stream))
     return stream
 
 
-def _recorder(fn: Callable[..., Any], options: Choices, clock: SystemClock) -> Recorder | None:
+def _recorder(fn: Callable[..., Any], options: Choices, clock: SystemClock, owner: str) -> Recorder | None:
     """Open the journal."""
     if options.journal is None:
         return None
+    from poolwise._core.journal import Owner
     from poolwise._recorder import Recorder
     from poolwise._runtime.identity import owner_of
     from poolwise._runtime.journal import Store
 
-    return Recorder(Store(Journal.of(options.journal), owner_of(fn)), options.key, clock.epoch)
+    return Recorder(
+        Store(Journal.of(options.journal), Owner(owner) if owner else owner_of(fn)), options.key, clock.epoch
+    )
 
 
 def _circumstances(fn: Callable[..., Any], options: Choices, limits: Limits, total: int | None) -> Circumstances:

@@ -114,6 +114,24 @@ def test_failures_stay_until_they_are_to_be_retried(way: Way, journal: str, tmp_
     assert calls(tmp_path) == []
 
 
+def test_what_is_out_of_date_is_executed_again(way: Way, journal: str, tmp_path: Path) -> None:
+    """`again` is asked about each recorded outcome; what it wants again counts anew, the rest stays."""
+    fn = way.fn(functools.partial(noted, tmp_path))
+    list(way.map(fn, range(12), journal=journal))
+    calls(tmp_path)
+    asked = []
+
+    def again(recorded: Any) -> bool:
+        asked.append(recorded.key)
+        return bool(recorded.value[0] % 3 == 0)
+
+    assert list(way.map(fn, range(12), journal=Journal(journal, again=again))) == [[x, x] for x in range(12)]
+    assert sorted(asked) == list(range(12))
+    assert sorted(calls(tmp_path), key=int) == ["0", "3", "6", "9"]
+    with pytest.raises(UsageError, match="must be a function"):
+        Journal(journal, again=True)  # type: ignore[arg-type]
+
+
 def test_a_repeated_key_executes_once(way: Way, journal: str, tmp_path: Path) -> None:
     """Later positions get the same outcome, whether the first is on its way, settled, or recorded."""
     fn = way.fn(functools.partial(noted, tmp_path))

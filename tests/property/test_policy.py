@@ -12,7 +12,8 @@ from poolwise import Retry
 from poolwise._policy import pack
 from poolwise._policy.pack import batch_seconds
 from poolwise._policy.rate import TokenBucket
-from poolwise._policy.retry import delay_seconds, wants_retry
+from poolwise._policy.retry import delay_seconds
+from poolwise._policy.settle import decide, settlers
 from poolwise._policy.window import window
 
 lanes = st.integers(1, 300)
@@ -178,12 +179,21 @@ def test_backoff_is_jittered_and_bounded(backoff: float, attempt: int, rng: rand
 @given(st.integers(1, 50), st.integers(1, 50))
 def test_the_last_attempt_is_the_last(attempts: int, attempt: int) -> None:
     """However often: after `attempts` executions there is no further one."""
-    from poolwise import TaskLost
-    from poolwise._core.model import Failure
+    from poolwise import TaskFailed, TaskLost
+    from poolwise._core.job import Ended
 
-    failure = Failure("ValueError: x", ("builtins.ValueError", "builtins.Exception"), error=ValueError("x"))
+    names = ("builtins.ValueError", "builtins.Exception")
+    failed, lost = TaskFailed("item 0 failed: ValueError: x"), TaskLost("x")
+
+    def again(retry: Retry | None, ended: Ended) -> bool:
+        return decide(settlers(None, retry, random.Random(0)), ended) is not None
+
     retry = Retry(attempts)
-    assert wants_retry(retry, attempt, failure) is (attempt < attempts)
-    assert wants_retry(None, attempt, failure) is False
-    assert wants_retry(Retry(attempts, on=TaskLost), attempt, None, TaskLost("x")) is (attempt < attempts)
-    assert wants_retry(retry, attempt, None, TaskLost("x")) is False
+    for cause in (ValueError("x"), None):  # One that could travel, and one that could not.
+        failed.__cause__ = cause
+        assert again(retry, Ended(0, None, failed, attempt, 0.1, names)) is (attempt < attempts)
+        assert again(None, Ended(0, None, failed, attempt, 0.1, names)) is False
+        assert again(retry, Ended(0, None, failed, attempt, 0.1)) is False  # It would not change.
+    assert again(Retry(attempts, on=TaskLost), Ended(0, None, lost, attempt, 0.1)) is (attempt < attempts)
+    assert again(retry, Ended(0, None, lost, attempt, 0.1)) is False
+    assert again(retry, Ended(0, 1, None, attempt, 0.1)) is False

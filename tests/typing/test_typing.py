@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, assert_type
 
 import poolwise
+from poolwise.jobs.fetch import Fetched, fetch
 
 
 def half(x: int) -> float:
@@ -130,3 +131,13 @@ def check_shape() -> None:
     """Shapes are values."""
     assert_type(poolwise.Shape.parse("4x8"), poolwise.Shape)
     assert_type(poolwise.Shape(2).total, int)
+
+
+def check_fetch() -> None:
+    """A job's options are checked, and its outcomes hold its values."""
+    run = fetch(["http://example.com/a.jpg"], "photos", attempts=3, shape="1x8")
+    assert_type(run, poolwise.Run[Fetched])
+    for outcome in run:
+        assert_type(outcome.unwrap().width, int | None)
+    fetch([], "photos", verify="deeply")  # type: ignore[arg-type]
+    fetch([], "photos", no_such_option=1)  # type: ignore[call-arg]

@@ -201,6 +201,16 @@ def _text_of(value: Any) -> str:
         return f"<{type(value).__qualname__}>"
 
 
+def sentence_of(error: BaseException) -> str:
+    """Name an exception with its text, also where that cannot be made."""
+    try:
+        text = str(error)
+    except Exception:
+        text = "<its text cannot be made>"
+    name = type(error).__qualname__
+    return f"{name}: {text}" if text else name
+
+
 def signal_name(number: int) -> str:
     """Name a signal number: 9 is "SIGKILL"; one without a name (a real-time signal) is "signal 40"."""
     try:

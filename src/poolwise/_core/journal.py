@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -21,6 +22,8 @@ class Journal:
             100 ms or 1,000 outcomes may have to be executed again.
         retry_failed: execute again what failed before; otherwise it stays failed.
         force: go on with a journal that belongs to another function or other options.
+        again: called with each outcome that is known of an item; where it returns True, the item is executed again (its
+            file is gone, its source has changed). None: what has a value is not.
 
     Raises:
         UsageError: the path is no path.
@@ -30,6 +33,7 @@ class Journal:
     durable: bool = False
     retry_failed: bool = False
     force: bool = False
+    again: Callable[[Recorded], bool] | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.path, (str, os.PathLike)) or not os.fspath(self.path):
@@ -39,6 +43,8 @@ class Journal:
         for name in ("durable", "retry_failed", "force"):
             if not isinstance(getattr(self, name), bool):
                 raise UsageError(f"Journal({name}={getattr(self, name)!r}): it must be True or False")
+        if self.again is not None and not callable(self.again):
+            raise UsageError(f"Journal(again={self.again!r}): it must be a function")
 
     @classmethod
     def of(cls, given: str | os.PathLike[str] | Journal) -> Journal:

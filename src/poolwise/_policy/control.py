@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Protocol
 
 PAYS = 0.35  # doubling goes on at this elasticity: 1.27 x the throughput for 2 x the lanes
 PAYS_CLEARLY = 0.6  # at this one a window of one turn a lane is proof enough
@@ -184,6 +185,29 @@ class _Probe:
         blocks = [self.rates[start : start + 4] for start in range(0, len(self.rates), 4)]
         seen = sum((block[0] - block[3]) ** 2 + (block[1] - block[2]) ** 2 for block in blocks) / 2
         return math.sqrt((2 * self.variance + seen) / (2 + 2 * len(blocks)))
+
+
+class LaneChoice(Protocol):
+    """Who chooses the number of lanes of a run; `LaneController` says what these mean."""
+
+    local: bool
+    cores_used_up: bool
+
+    @property
+    def lanes(self) -> int: ...
+
+    @property
+    def at_base(self) -> bool: ...
+
+    @property
+    def settled(self) -> bool: ...
+
+    @property
+    def knee(self) -> int | None: ...
+
+    def add(self, now: float, completed: int, failed: int, seconds: float, *, turns: int | None = None) -> int: ...
+
+    def restart(self, now: float) -> None: ...
 
 
 class LaneController:

@@ -94,12 +94,14 @@ def _failed_outcome(made: Outcome[Any], error: TaskError) -> Outcome[Any]:
 def _outcome_of_given_up(part: Settled, key: Callable[[Any], Any] | None, epoch: float) -> Outcome[Any]:
     assert part.at is not None
     task, now = part.at
-    error = part.errors[0]
-    error.key = key_of(part.items[0], part.indexes[0], key) if part.keys is None else part.keys[0]
+    name = key_of(part.items[0], part.indexes[0], key) if part.keys is None else part.keys[0]
+    error = part.errors.get(0)
+    if error is not None:
+        error.key = name
     started = task.started or now
     return Outcome(
-        part.indexes[0], error.key, False, None, error, part.attempt, started + epoch, now + epoch, now - started,
-        None, "item", task.worker, task.lane,
+        part.indexes[0], name, error is None, part.values[0], error, part.attempt, started + epoch, now + epoch,
+        now - started, None, "item", task.worker, task.lane,
     )  # fmt: skip
 
 

@@ -5,19 +5,44 @@ from __future__ import annotations
 import heapq
 import math
 from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import count
+from typing import Any
 
 from poolwise._core.model import Span
 
 
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Its group did not serve a task.
+
+    Attributes:
+        throttled: the group said that it is asked too often.
+        parked_until: clock reading before which nothing of the group starts, in seconds; or None.
+    """
+
+    throttled: bool = False
+    parked_until: float | None = None
+
+
+Fault = tuple[int, Any, Exception]
+"""Place and item of a task that cannot be queued, and why."""
+
+
 class Pending:
-    """A queue of spans and a heap of retries.
+    """A queue of spans and a heap of retries: what waits where there are no groups. `Groups` is the other one.
 
     Attributes:
         count: tasks in the queue; retries that are not due do not count.
+        singly: tasks start one by one.
+        surplus: tasks in the queue that must not keep others from being looked for.
     """
 
     __slots__ = ("_last_wanted", "_order", "_retries", "_spans", "count")
+
+    singly = False
+    surplus = 0
 
     def __init__(self) -> None:
         self.count = 0
@@ -26,12 +51,17 @@ class Pending:
         self._order = count()
         self._last_wanted: int | None = None
 
-    def add(self, span: Span, *, front: bool = False) -> None:
-        """Queue tasks; in front what has waited before."""
-        if self._last_wanted is not None and span.indexes[0] > self._last_wanted:
-            return
-        self.count += len(span.items)
-        (self._spans.appendleft if front else self._spans.append)(span)
+    @property
+    def ready(self) -> int:
+        """How many tasks may start now, as far as it goes by them; one of `singly` stands for all."""
+        return self.count
+
+    def add(self, span: Span, *, front: bool = False) -> Sequence[Fault]:
+        """Queue tasks, in front what has waited before; returns those that cannot be."""
+        if self._last_wanted is None or span.indexes[0] <= self._last_wanted:
+            self.count += len(span.items)
+            (self._spans.appendleft if front else self._spans.append)(span)
+        return ()
 
     def take(self, size: int) -> Span:
         """Take up to `size` tasks that belong together; a suspect comes alone."""
@@ -63,14 +93,14 @@ class Pending:
         """Keep tasks until the clock reads `due` seconds."""
         heapq.heappush(self._retries, (due, next(self._order), span))
 
-    def admit_retries(self, now: float) -> None:
+    def advance(self, now: float) -> None:
         """Queue the retries that are due at `now` seconds."""
         while self._retries and self._retries[0][0] <= now:
             self.add(heapq.heappop(self._retries)[2], front=True)
 
     @property
-    def next_retry(self) -> float:
-        """When the next retry is due, in seconds; infinite where there is none."""
+    def next_at(self) -> float:
+        """When `advance` will have something to do, in seconds; infinite where it will not."""
         return self._retries[0][0] if self._retries else math.inf
 
     def drop_after(self, index: int) -> None:
@@ -81,3 +111,14 @@ class Pending:
             if isinstance(span.indexes, range) and span.indexes[0] <= index < span.indexes[-1]:
                 span = span.take(index - span.indexes[0] + 1)
             self.add(span)
+
+    # -- what became of tasks that were taken; one queue without limits need not know
+
+    def release(self, indexes: Sequence[int], *, started: bool) -> None:
+        """Tasks that were taken are with no lane any more, and come back."""
+
+    def end(self, index: int, now: float, started: float, seconds: float, refusal: Refusal | None) -> None:
+        """An execution has ended."""
+
+    def forget(self, indexes: Sequence[int]) -> None:
+        """These tasks are settled."""

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 from poolwise._core.model import Done, Shape
-from poolwise._policy.control import LaneController
+from poolwise._policy.control import LaneChoice, LaneController
 from poolwise._policy.demands import Demands, Estimate, Kind, kind_of
 from poolwise._policy.look import Facts, Look, Watch, is_clear
 from poolwise._policy.plan import FEW_ITEMS, FIRST_LANES, Plan
@@ -89,6 +89,7 @@ class Pilot:
         isolate: every worker is a child process.
         eager: lanes may grow from the start (the function waits, by what the user says or by what it is).
         long: choose as for a run without end.
+        control: chooses the number of lanes, instead of a lane controller of the whole run.
     """
 
     def __init__(
@@ -100,6 +101,7 @@ class Pilot:
         isolate: bool = False,
         eager: bool = False,
         long: bool = False,
+        control: LaneChoice | None = None,
     ) -> None:
         self.plan = plan
         self.ground = ground
@@ -115,7 +117,8 @@ class Pilot:
         self._use = UseMeter(ground.cores)
         self._all = 0  # Executions that ended well.
         self._trial: Trial | None = None
-        self._control: LaneController | None = None
+        self._given_control = control
+        self._control: LaneChoice | None = None
         self._mixed = False  # By what was known when the lane controller began.
         self._moved = False  # The window that is open is the first of its shape.
         self._warm: Shape | None = None
@@ -197,7 +200,10 @@ class Pilot:
 
     @property
     def restless(self) -> bool:
-        """It wants to be asked soon, whatever happens: something is being made ready, or a window may end."""
+        """It wants to be asked soon, whatever happens: something is being made ready, a window may end, groups came."""
+        given = self._given_control
+        if given is not None and self.stage is Stage.LANES:
+            return self._shape_of(given.lanes, self.shape.workers) != self.shape
         return self.stage is Stage.TRIAL
 
     def cap_workers(self, most: int) -> None:
@@ -434,7 +440,7 @@ class Pilot:
         self.shape = shape
         fewest = 1 if self._lane_is_worker else shape.workers
         most = self._most_lanes(shape.workers)
-        self._control = LaneController(
+        self._control = self._given_control or LaneController(
             shape.total,
             most=most,
             fewest=fewest,
@@ -501,7 +507,7 @@ class Pilot:
             self._serial = self._serial or 1 / max(self._demands.response.value, 1e-9)
             self._publish(self.shape, ())
 
-    def _escalate(self, control: LaneController, facts: Facts) -> Move:
+    def _escalate(self, control: LaneChoice, facts: Facts) -> Move:
         """Where lanes of one process are used up, or held back by something inside it, try worker processes."""
         use = self._use.look(facts, self.shape, self._all)
         if use is None or use.per_second <= 0 or self._demands is None:

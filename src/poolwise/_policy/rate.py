@@ -9,21 +9,21 @@ class TokenBucket:
     """Grants starts at `per_second`, with a burst of 20 ms worth and at least one.
 
     Args:
-        per_second: starts a second.
+        per_second: starts a second. It may be changed.
     """
 
-    __slots__ = ("_capacity", "_last", "_per_second", "_tokens")
+    __slots__ = ("_last", "_tokens", "per_second")
 
     def __init__(self, per_second: float) -> None:
-        self._per_second = per_second
-        self._capacity = max(1.0, per_second * _BURST_SECONDS)
+        self.per_second = per_second
         self._tokens = 1.0
         self._last: float | None = None
 
     def available(self, now: float) -> int:
         """Return how many starts are allowed at `now` seconds."""
         if self._last is not None:
-            self._tokens = min(self._capacity, self._tokens + (now - self._last) * self._per_second)
+            capacity = max(1.0, self.per_second * _BURST_SECONDS)
+            self._tokens = min(capacity, self._tokens + (now - self._last) * self.per_second)
         self._last = now
         return int(self._tokens + 1e-9)
 
@@ -33,4 +33,4 @@ class TokenBucket:
 
     def next_at(self, now: float) -> float:
         """Return when the next start is allowed, in seconds on the same clock."""
-        return now + max(0.0, 1.0 - self._tokens) / self._per_second
+        return now + max(0.0, 1.0 - self._tokens) / self.per_second

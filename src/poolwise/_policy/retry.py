@@ -1,29 +1,12 @@
-"""Whether a failed task is executed again, and when."""
+"""How long a failed task waits until it is executed again."""
 
 from __future__ import annotations
 
 import random
 
-from poolwise._core.errors import TaskError
-from poolwise._core.model import Failure, Retry
+from poolwise._core.model import Retry
 
 _LONGEST_SECONDS = 60.0
-
-
-def wants_retry(retry: Retry | None, attempt: int, failure: Failure | None, error: TaskError | None = None) -> bool:
-    """Say whether execution number `attempt` is followed by another.
-
-    Args:
-        retry: the rule, or None for none.
-        attempt: executions so far.
-        failure: what the function did; or
-        error: a TaskTimeout or TaskLost.
-    """
-    if retry is None or attempt >= retry.attempts:
-        return False
-    if error is not None:
-        return retry.wants((), error)
-    return failure is not None and failure.class_names != () and retry.wants(failure.class_names, failure.error)
 
 
 def delay_seconds(retry: Retry, attempt: int, rng: random.Random) -> float:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
 from typing import Literal
 
-from poolwise._core.errors import RemoteError, TaskError, TaskFailed, TaskLost, TaskTimeout
+from poolwise._core.errors import RemoteError, TaskError, TaskFailed, TaskLost, TaskTimeout, sentence_of
 from poolwise._core.model import Failure, Flight, Lost, Running
 
 Identity = tuple[int, int]
@@ -86,6 +86,15 @@ def failed_error(index: int, attempt: int, failure: Failure) -> TaskFailed:
         cause.__cause__ = RemoteError(failure.traceback_text)  # It crossed a process boundary without its traceback.
     error.__cause__ = cause
     return error
+
+
+def decided_error(index: int, attempt: int, error: BaseException) -> TaskError:
+    """Make the error of an item that a job has decided to have failed."""
+    if isinstance(error, TaskError):
+        return error
+    made = TaskFailed(f"item {index} failed: {sentence_of(error)}", attempts=attempt)
+    made.__cause__ = error
+    return made
 
 
 def lost_error(index: int, attempt: int, lost: Lost) -> TaskLost:

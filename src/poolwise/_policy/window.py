@@ -9,6 +9,7 @@ from poolwise._policy.pack import batch_seconds
 _BATCHES = 2
 FEWEST_PER_LANE = 4
 MOST_KNOWN = 256
+LOOK_AHEAD = 16_384  # Tasks of groups that have enough of them, at most, behind which others are looked for.
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,7 @@ def window(
     buffered_bytes: int,
     in_flight: int | None,
     known: int = 0,
+    surplus: int = 0,
 ) -> Window:
     """Choose the window.
 
@@ -47,10 +49,13 @@ def window(
         in_flight: `Limits.in_flight`: a hard bound, or None.
         known: how many items were taken last, in a row, whose outcomes a journal had: as many more may be taken at
             once, as they cost next to nothing. A few: the next one may have to be executed.
+        surplus: tasks that wait although lanes may be free: their group is parked, or has as many as its lanes can
+            take. So other groups are found behind up to `LOOK_AHEAD` of them; behind more only as these settle.
     """
     near = max(FEWEST_PER_LANE * lanes, min(known, MOST_KNOWN))
     if seconds_per_item:
         near = max(near, int(_BATCHES * batch_seconds(lanes) * lanes / seconds_per_item))
+    near += min(surplus, LOOK_AHEAD)
     far = near
     if mean_bytes:
         affordable = max(1, int(buffered_bytes / mean_bytes))

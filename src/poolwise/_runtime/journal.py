@@ -273,6 +273,7 @@ class Store:
     def _prepare(self, journal: Journal, owner: Owner) -> None:
         reader = self._reader
         if reader.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0:
+            self._use_wal()
             reader.executescript(f"BEGIN; {SCHEMA} COMMIT;")
             _write_owner(reader, owner)
         else:
@@ -280,7 +281,7 @@ class Store:
             if os.path.getsize(self.path) <= _CHECKED_BYTES:
                 check_whole(reader, self.path)
             _check_owner(reader, self.path, owner, force=journal.force)
-        self._use_wal()
+            self._use_wal()
         started = time.time()
         with reader:
             cursor = reader.execute("INSERT INTO run (started, facts) VALUES (?, '{}')", (started,))
@@ -288,6 +289,7 @@ class Store:
         largest = reader.execute("SELECT max(key) FROM outcome WHERE key < ''").fetchone()[0]
         self._largest_int: int = -math.inf if largest is None else largest  # type: ignore[assignment]
         self.retry_failed = journal.retry_failed
+        self._again = journal.again
 
     def _use_wal(self) -> None:
         """Write-ahead where that works: its shared memory does not cross a network."""
@@ -300,9 +302,11 @@ class Store:
                 stacklevel=6,
             )
         self._reader.execute(f"PRAGMA journal_mode={'DELETE' if system is not None else 'WAL'}")
+        if system is None:  # What begins a journal waits for no disk: the writer's first commit takes it along.
+            self._reader.execute("PRAGMA synchronous=NORMAL")
 
     def find(self, keys: Sequence[Stored]) -> dict[Stored, Recorded]:
-        """Return what is committed of some keys; what failed is left out where it is to be executed again.
+        """Return what is committed of some keys; what is to be executed again is left out.
 
         Every key is asked for before its first execution: an int beyond all that were asked for cannot be there.
 
@@ -323,7 +327,8 @@ class Store:
                     marks = ",".join("?" * len(part))
                     statement = f"SELECT {COLUMNS} FROM outcome WHERE key IN ({marks}){only}"
                     rows = self._reader.execute(statement, tuple(part)).fetchall()
-                    found.update(zip((row[0] for row in rows), recorded(rows, self.path, unreadable_fails=True)))
+                    pairs = zip((row[0] for row in rows), recorded(rows, self.path, unreadable_fails=True))
+                    found.update(pair for pair in pairs if self._again is None or not self._again(pair[1]))
         except JournalError:
             self.writer.check_there()  # That may be why.
             raise

@@ -14,7 +14,7 @@ from typing import Any
 
 from poolwise._core.errors import JournalCorrupt, JournalError
 from poolwise._core.journal import Recorded
-from poolwise._core.keys import decode
+from poolwise._core.keys import Stored, decode, encode
 from poolwise._runtime.filelock import FileLock, Held
 from poolwise._runtime.journal import (
     COLUMNS,
@@ -158,11 +158,15 @@ class Reader:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the file. Idempotent."""
         self._connection.close()
 
-    def _rows(self, statement: str) -> Iterator[tuple[Any, ...]]:
+    def _rows(self, statement: str, *values: Stored) -> Iterator[tuple[Any, ...]]:
         try:
-            yield from self._connection.execute(statement)
+            yield from self._connection.execute(statement, values)
         except DAMAGE as error:
             raise explained(error, self.path) from error
 
@@ -179,6 +183,15 @@ class Reader:
                 raise
             except JournalError as error:
                 yield decode(row[0]), error
+
+    def find(self, key: Any) -> Recorded | None:
+        """Return the outcome of one key, or None. From any thread, one at a time.
+
+        Raises:
+            JournalError: it is damaged, or cannot be made here.
+        """
+        rows = self._rows(f"SELECT {COLUMNS} FROM outcome WHERE key = ?", encode(key))
+        return next(iter(recorded(list(rows), self.path)), None)
 
     @contextmanager
     def at_one_time(self) -> Iterator[None]:

@@ -25,6 +25,7 @@ from dataclasses import replace
 from queue import SimpleQueue
 from typing import Any, Protocol
 
+from poolwise._core.errors import sentence_of
 from poolwise._core.model import Batch, Done, Failure, Lost, Running, Spec, class_name
 
 BATCH, POSITION, PHASE, STARTED = range(4)
@@ -69,20 +70,11 @@ def describe(error: BaseException, skip: int = 1) -> Failure:
     except Exception:  # An exception whose own __str__ raises.
         text = f"{type(error).__name__}: <its text cannot be made>\n"
     return Failure(
-        sentence=_sentence(error),
+        sentence=sentence_of(error),
         class_names=tuple(class_name(cls) for cls in type(error).__mro__),
         traceback_text=text,
         error=error,
     )
-
-
-def _sentence(error: BaseException) -> str:
-    try:
-        text = str(error)
-    except Exception:
-        text = "<its text cannot be made>"
-    name = type(error).__qualname__
-    return f"{name}: {text}" if text else name
 
 
 _FINE_TYPES: set[type] = {int, float, str, bytes, bool, type(None), tuple, list, dict}

@@ -37,6 +37,7 @@ class Snapshot:
         total: how many there will be, or None where that is not known.
         shape: the current shape, such as "4x8".
         seconds: since the run started.
+        note: what else there is to say, or "".
     """
 
     done: int
@@ -44,6 +45,7 @@ class Snapshot:
     total: int | None
     shape: str
     seconds: float
+    note: str = ""
 
 
 class Progress:
@@ -264,6 +266,8 @@ def _details(now: Snapshot, per_second: float | None = None) -> list[str]:
     parts.append(f"{now.failed:,} failed")
     if now.shape:
         parts.append(f"shape {now.shape}")
+    if now.note:
+        parts.append(now.note)
     return parts
 
 

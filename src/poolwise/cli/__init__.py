@@ -1,8 +1,9 @@
 """The command line: every word a user sees, the exit codes, and nothing that decides how work is done.
 
-One file per command (`run`, `images`, `demo`), and the pieces they share: `sources` (where items come from), `target`
-(MODULE:FUNCTION), `records` (an outcome as a line of JSON), `streams` (who may write to stdout), `interrupts` (Ctrl-C),
-`terminal` (errors, hints, summaries). Heavy imports happen inside functions, so that `poolwise --help` is quick.
+One file per command (`run`, `images`, `fetch`, ...), and the pieces they share: `sources` (where items come from),
+`target` (MODULE:FUNCTION), `records` (an outcome as a line of JSON), `streams` (who may write to stdout), `interrupts`
+(Ctrl-C), `terminal` (errors, hints, summaries). Heavy imports happen inside functions, so that
+`poolwise --help` is quick.
 """
 
 from __future__ import annotations

@@ -217,9 +217,10 @@ def _journal(path: str | None, **switches: bool) -> dict[str, Any]:
     if path is not None:
         from poolwise import Journal
 
-        return {"journal": Journal(path, **switches)}
-    for name, given in switches.items():
-        if given:
+        given: dict[str, Any] = dict(switches)
+        return {"journal": Journal(path, **given)}
+    for name, wanted in switches.items():
+        if wanted:
             raise CommandError(f"--{name.replace('_', '-')} is about a journal; give --journal FILE with it")
     return {}
 
@@ -285,6 +286,105 @@ def _images(
     options |= _journal(journal, durable=durable, retry_failed=retry_failed, force=force)
     command = ImagesCommand(source, destination, operations, trace, options)
     return _guarded(lambda: images_command(command))
+
+
+@app.command(name="fetch", epilog=EXIT_CODES, short_help="Download the images of a list of URLs into a folder.")
+def _fetch(
+    urls: Annotated[str, typer.Argument(metavar="URLS", help="A file with one URL a line, or - for stdin.")],
+    destination: Annotated[str, typer.Argument(metavar="DST", help="The folder for the files, and for the journal.")],
+    *,
+    csv: Annotated[bool, typer.Option("--csv", help="URLS is a CSV file; --column names the column.")] = False,
+    jsonl: Annotated[
+        bool, typer.Option("--jsonl", help="URLS holds JSON lines: texts, or objects and --column names the field.")
+    ] = False,
+    column: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The column of --csv, or field of --jsonl.")
+    ] = None,
+    any_file: Annotated[bool, typer.Option("--any", help="Keep files of any kind, not only whole images.")] = False,
+    verify: Annotated[
+        str, typer.Option(metavar="HOW", help="structure, or decode: also decode every pixel, in a child process.")
+    ] = "structure",
+    max_pixels: Annotated[int | None, typer.Option(metavar="N", help="With --verify decode: of a picture.")] = None,
+    max_frames: Annotated[int | None, typer.Option(metavar="N", help="With --verify decode: of a file.")] = None,
+    manifest: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Write a row for each URL in the end: CSV for .csv, else JSON lines."),
+    ] = None,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try again what failed before.")] = False,
+    update: Annotated[
+        bool, typer.Option("--update", help="Ask again for what is there; fetch what has changed.")
+    ] = False,
+    attempts: Annotated[int | None, typer.Option(metavar="N", help="At each URL, where another may help (5).")] = None,
+    per_host: Annotated[int | None, typer.Option(metavar="N", help="Lanes of each host, at most.")] = None,
+    per_second: Annotated[float | None, typer.Option(metavar="N", help="Requests a second to each host.")] = None,
+    allow_private: Annotated[
+        bool, typer.Option("--allow-private", help="Connect to addresses that are not public, too.")
+    ] = False,
+    ignore_robots_tag: Annotated[
+        bool, typer.Option("--ignore-robots-tag", help="Keep what is sent with X-Robots-Tag noai or noimageai.")
+    ] = False,
+    user_agent: Annotated[str | None, typer.Option(metavar="TEXT", help="Sent with each request.")] = None,
+    ca_file: Annotated[str | None, typer.Option(metavar="FILE", help="Certificates to trust.")] = None,
+    connect_seconds: Annotated[float | None, typer.Option(metavar="S", help="Until a connection stands (15).")] = None,
+    read_seconds: Annotated[float | None, typer.Option(metavar="S", help="Without a single byte (30).")] = None,
+    total_seconds: Annotated[float | None, typer.Option(metavar="S", help="For one attempt (600).")] = None,
+    min_speed: Annotated[float | None, typer.Option(metavar="N", help="Bytes a second, on average (500),")] = None,
+    slow_seconds: Annotated[float | None, typer.Option(metavar="S", help="for so long (30).")] = None,
+    max_bytes: Annotated[int | None, typer.Option(metavar="N", help="Of a body, as received (500,000,000).")] = None,
+    max_decoded_bytes: Annotated[
+        int | None, typer.Option(metavar="N", help="Of a body, decompressed (500,000,000).")
+    ] = None,
+    max_redirects: Annotated[int | None, typer.Option(metavar="N", help="Followed (10).")] = None,
+    max_header_bytes: Annotated[int | None, typer.Option(metavar="N", help="Of one response (65,536).")] = None,
+    min_free: Annotated[
+        int | None, typer.Option(metavar="N", help="Bytes that must be left on the disk (100,000,000).")
+    ] = None,
+    max_retry_after: Annotated[
+        float | None, typer.Option(metavar="S", help="Waited where a server asks for a pause (300).")
+    ] = None,
+    shape: Shape = "auto",
+    journal: Annotated[
+        str | None, typer.Option("--journal", metavar="FILE", help="Keep the journal here, not in DST.")
+    ] = None,
+    durable: Annotated[
+        bool, typer.Option("--durable", help="Each file is on the disk when its outcome is given.")
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Go on with a journal that belongs to something else.")
+    ] = False,
+    trace: Trace = None,
+    progress: Progress = False,
+) -> int:
+    """Download each of URLS into a file of DST; only whole images are kept.
+
+    A file that has its final name is whole. Run it again, and only what is missing is fetched. A URL that cannot be
+    fetched costs that URL, and is named with the reason. Behind a proxy the addresses that names lead to are the
+    proxy's business: only addresses written in URLs are checked then.
+    """
+    from poolwise.cli.fetch import FetchCommand, fetch_command
+
+    if csv and jsonl:
+        raise CommandError("--csv and --jsonl exclude each other")
+    given = {
+        "max_pixels": max_pixels, "max_frames": max_frames, "per_host": per_host, "per_second": per_second,
+        "attempts": attempts, "user_agent": user_agent, "ca_file": ca_file, "connect_seconds": connect_seconds,
+        "read_seconds": read_seconds, "total_seconds": total_seconds, "min_bytes_per_second": min_speed,
+        "slow_seconds": slow_seconds, "max_bytes": max_bytes, "max_decoded_bytes": max_decoded_bytes,
+        "max_redirects": max_redirects, "max_header_bytes": max_header_bytes, "min_free_bytes": min_free,
+        "max_retry_after_seconds": max_retry_after,
+    }  # fmt: skip
+    options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    options |= {"any": any_file, "verify": verify, "shape": shape, "allow_private": allow_private, "update": update}
+    options |= {"respect_robots_tag": not ignore_robots_tag, "retry_failed": retry_failed, "durable": durable}
+    if journal is not None:
+        options |= _journal(journal, force=force)
+    elif force:
+        from poolwise.jobs.fetch.job import journal_path
+
+        options |= _journal(journal_path(None, destination), force=True)
+    kind = "csv" if csv else "jsonl" if jsonl else "lines"
+    command = FetchCommand(urls, destination, kind, column, manifest, trace, progress, options)
+    return _guarded(lambda: fetch_command(command))
 
 
 @app.command(name="show", epilog=EXIT_CODES, short_help="What a journal holds: counts, failures, slowest items.")

@@ -1,14 +1,15 @@
-"""The job protocol, and `load(name)`. Each other file here is one job: a built-in piece of work.
+"""The job protocol, and `load(name)`. Each other file, or folder, here is one job: a built-in piece of work.
 
 A job is a function `job(source, destination, **options) -> Run`. It
 
 * checks its arguments before anything is executed (UsageError), and says which extra it misses (BackendUnavailable),
 * finds its items and hands them, with one picklable function for one item and the options of `poolwise.run`, to
-  `poolwise.run`: jobs use the public API alone,
+  `poolwise.run`; or, with what the engine must know of groups, weights, order and outcomes (`poolwise._core.job`), to
+  `poolwise._api.run_job`. It uses nothing else of the engine,
 * gives one outcome per input, with a key that the user recognises, and failures that are one sentence each,
 * never prints, and leaves no half-written file under a final name.
 
-A new job is one new file here, its name in `NAMES`, and a command in `poolwise.cli`.
+A new job is one new file, or folder, here, its name in `NAMES`, and a command in `poolwise.cli`.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from poolwise import Journal, Limits, Retry, Run, Shape
 
-NAMES = ("images",)
+NAMES = ("fetch", "images")
 
 
 class RunOptions(TypedDict, total=False):
@@ -58,4 +59,8 @@ def load(name: str) -> Job:
         from poolwise.jobs.images import images
 
         return images
+    if name == "fetch":
+        from poolwise.jobs.fetch import fetch
+
+        return fetch
     raise UnknownNameError(f"there is no job {name!r}; there are: {', '.join(NAMES)}")

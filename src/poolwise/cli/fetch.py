@@ -1,0 +1,220 @@
+"""`poolwise fetch`: URLs into files of one folder."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
+
+from poolwise.cli.consume import consume, explain, trace_options
+from poolwise.cli.interrupts import Interrupts
+from poolwise.cli.run import open_file
+from poolwise.cli.streams import LineWriter, OutputClosed, OutputFailed, claim_stdout, stdin_closed
+from poolwise.cli.terminal import DONE, FAILED, CommandError, Tally, expect_bar, say, say_error, shorten
+
+if TYPE_CHECKING:
+    from poolwise import Run
+    from poolwise._runtime.progress import Progress, Snapshot
+    from poolwise.jobs.fetch import BadLine, Fetched
+
+_FAILURES_SHOWN = 20
+_HOSTS_SHOWN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class FetchCommand:
+    """What the user asked for.
+
+    Args:
+        urls: a file, or "-" for stdin.
+        destination: a folder.
+        kind: of the file: "lines", "csv" or "jsonl".
+        column: of CSV, or the field of JSON objects.
+        manifest: a file for it, "-" for stdout, or None.
+        trace: a file for what happened when, or None.
+        progress: show how far it is.
+        options: of `poolwise.jobs.fetch`.
+    """
+
+    urls: str
+    destination: str
+    kind: str = "lines"
+    column: str | None = None
+    manifest: str | None = None
+    trace: str | None = None
+    progress: bool = False
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+def fetch_command(command: FetchCommand) -> int:
+    """Run the command and return the exit code."""
+    from poolwise import PoolwiseError
+    from poolwise.jobs.fetch import fetch
+
+    if command.kind == "csv" and command.column is None:
+        raise CommandError("--csv needs --column NAME")
+    if command.kind == "lines" and command.column is not None:
+        raise CommandError("--column is for --csv and --jsonl")
+    open_stdout = claim_stdout() if command.manifest == "-" else None
+    tally = FetchTally("URLs", loud=True)
+    try:
+        with _opened(command.urls) as file:
+            lines = list(_read(command, file))
+        options: Any = {**command.options, **trace_options(command.trace)}
+        run = fetch(lines, command.destination, **options)
+    except PoolwiseError as error:
+        return explain(error)
+    if not lines:
+        say(f"no URLs in {command.urls}")
+    number = len(lines)
+    del lines
+    progress = _progress(run, tally, number) if command.progress else None
+    with Interrupts() as interrupts:
+        try:
+            code = consume(run, interrupts, tally.report, tally, trace=command.trace)
+        finally:
+            if progress is not None:
+                progress.stop()
+    for line in tally.details():
+        say(line)
+    if command.manifest is not None:
+        code = _write_manifest(command, command.manifest, open_stdout) or code
+    return code
+
+
+@contextmanager
+def _opened(path: str) -> Iterator[BinaryIO]:
+    if path == "-":
+        if stdin_closed():
+            raise CommandError("cannot read stdin: it is closed")
+        yield sys.stdin.buffer
+        return
+    try:
+        file = open(path, "rb")  # noqa: SIM115
+    except OSError as error:
+        raise CommandError(f"cannot read {path!r}: {error.strerror}") from error
+    with file:
+        yield file
+
+
+def _read(command: FetchCommand, file: BinaryIO) -> Iterator[str | BadLine]:
+    from poolwise.jobs.fetch import urls
+
+    name = "stdin" if command.urls == "-" else command.urls
+    try:
+        if command.kind == "csv":
+            yield from urls.read_csv(file, name, str(command.column))
+        elif command.kind == "jsonl":
+            yield from urls.read_jsonl(file, name, command.column)
+        else:
+            yield from urls.read_lines(file, name)
+    except OSError as error:
+        raise CommandError(f"cannot read {name!r}: {error.strerror}") from error
+
+
+@dataclass(slots=True)
+class _Host:
+    """What is counted of a host."""
+
+    urls: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(slots=True)
+class FetchTally(Tally):
+    """Counts outcomes, and what is told of downloads beside that."""
+
+    bytes: int = 0
+    classes: Counter[str] = field(default_factory=Counter)
+    hosts: dict[str, _Host] = field(default_factory=dict)
+    began: float = field(default_factory=time.perf_counter)
+    ended: float = 0.0
+
+    def report(self, outcome: Any) -> None:
+        """Count one outcome, and name a failure."""
+        from poolwise.jobs.fetch.manifest import cause_of
+
+        self.ended = time.perf_counter()
+        host = self.hosts.setdefault(outcome.key.partition("//")[2].partition("/")[0], _Host())
+        host.urls += 1
+        host.seconds += outcome.seconds
+        if outcome.ok:
+            self.bytes += outcome.value.bytes
+            return
+        cause = cause_of(outcome.error)
+        self.classes[type(cause).__name__] += 1
+        if self.failed <= _FAILURES_SHOWN:
+            say(f"failed: {shorten(outcome.key)}: {cause}")
+        elif self.failed == _FAILURES_SHOWN + 1:
+            say("further failures are not shown here; --manifest FILE names all of them")
+
+    def snapshot(self, run: Run[Fetched], total: int) -> Snapshot:
+        """Return how far the run is, for a progress bar."""
+        from poolwise._runtime.progress import Snapshot
+
+        seconds = time.perf_counter() - self.began
+        parts = [f"{size(self.bytes / seconds if seconds else 0.0)}/s"]
+        parts += [f"{count:,} {name}" for name, count in self.classes.most_common(2)]
+        slowest = self.slowest()
+        if slowest and len(self.hosts) > 1:
+            parts.append(f"slowest {slowest[0][0]}")
+        return Snapshot(self.done + self.failed, self.failed, total, str(run.plan.shape), seconds, ", ".join(parts))
+
+    def slowest(self) -> list[tuple[str, float]]:
+        """Return the hosts that took longest for a URL, with the mean of their seconds."""
+        known = list(self.hosts.items())  # In one step: the progress thread asks, too.
+        means = [(name, host.seconds / host.urls) for name, host in known if name]
+        return sorted(means, key=lambda pair: -pair[1])[:_HOSTS_SHOWN]
+
+    def details(self) -> list[str]:
+        """Return the lines below the summary."""
+        seconds = max(self.ended - self.began, 1e-9)
+        lines = [f"{size(self.bytes)} in all, {size(self.bytes / seconds)}/s"] if self.done else []
+        if self.classes:
+            counts = ", ".join(f"{count:,} {name}" for name, count in self.classes.most_common())
+            lines.append(f"failures: {counts}")
+        if len(self.hosts) > 1:
+            lines.append(f"slowest hosts: {', '.join(f'{name} ({mean:.2f} s)' for name, mean in self.slowest())}")
+        return lines
+
+
+def size(number: float) -> str:
+    """Write bytes for a reader: "512 B", "81.2 kB", "3.40 GB"."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if number < 1000:
+            return f"{number:.0f} B" if unit == "B" else f"{number:.3g} {unit}"
+        number /= 1000
+    return f"{number:,.3g} TB"
+
+
+def _progress(run: Run[Fetched], tally: FetchTally, total: int) -> Progress:
+    from poolwise._runtime.progress import Progress
+
+    expect_bar()
+    progress = Progress(lambda: tally.snapshot(run, total), label="fetch")
+    progress.start()
+    return progress
+
+
+def _write_manifest(command: FetchCommand, path: str, open_stdout: Any) -> int:
+    from poolwise import PoolwiseError
+    from poolwise.jobs.fetch.job import journal_path
+    from poolwise.jobs.fetch.manifest import manifest_lines
+
+    journal = journal_path(command.options.get("journal"), command.destination)
+    kind: Literal["csv", "jsonl"] = "csv" if path.lower().endswith(".csv") else "jsonl"
+    try:
+        file = open_stdout() if open_stdout is not None else open_file(path)
+        with LineWriter(file, "stdout" if path == "-" else path, b"") as writer:
+            for line in manifest_lines(journal, kind):
+                writer.write(line)
+    except OutputClosed:
+        return FAILED
+    except (OutputFailed, PoolwiseError) as error:
+        say_error(str(error))
+        return FAILED
+    return DONE

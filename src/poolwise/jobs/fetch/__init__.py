@@ -1,0 +1,61 @@
+"""Bulk download of images, or of any files, that is fast, polite, and cannot be fooled.
+
+urls       what is written ─> what is asked for          names      what a file is called
+addresses  which may be connected to                     transport  one request, on libcurl
+check      is it an image, and whole?                    decoding   every pixel, in a child process
+body       partial files and final names                 settle     another attempt, and when?
+job        all of them together, for `poolwise.run`      manifest   a view of the journal
+"""
+
+from __future__ import annotations
+
+from poolwise.jobs.fetch.errors import (
+    AddressRefused,
+    BadReply,
+    BadUrl,
+    ConnectionFailed,
+    DamagedImage,
+    FetchError,
+    Incomplete,
+    NameNotResolved,
+    NotAllowed,
+    NotAnImage,
+    RedirectRefused,
+    ServerBusy,
+    StatusError,
+    StorageFailed,
+    TlsFailed,
+    TooLarge,
+    TooSlow,
+    Transient,
+)
+from poolwise.jobs.fetch.job import FetchOptions, fetch
+from poolwise.jobs.fetch.limits import FetchLimits
+from poolwise.jobs.fetch.outcome import Fetched
+from poolwise.jobs.fetch.urls import BadLine
+
+__all__ = [
+    "AddressRefused",
+    "BadLine",
+    "BadReply",
+    "BadUrl",
+    "ConnectionFailed",
+    "DamagedImage",
+    "FetchError",
+    "FetchLimits",
+    "FetchOptions",
+    "Fetched",
+    "Incomplete",
+    "NameNotResolved",
+    "NotAllowed",
+    "NotAnImage",
+    "RedirectRefused",
+    "ServerBusy",
+    "StatusError",
+    "StorageFailed",
+    "TlsFailed",
+    "TooLarge",
+    "TooSlow",
+    "Transient",
+    "fetch",
+]

@@ -1,0 +1,169 @@
+"""`poolwise fetch`, as a user runs it, against a hostile server on loopback."""
+
+from __future__ import annotations
+
+import csv
+import json
+import resource
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("pycurl")
+
+from zoo.hostile import Hostile, fixed, jpeg, large_jpeg, silent
+from zoo.marks import wait_until
+
+PHOTO = jpeg()
+PRIVATE = "--allow-private"
+
+
+@pytest.fixture
+def server() -> Iterator[Hostile]:
+    """A hostile server on loopback."""
+    with Hostile() as hostile:
+        yield hostile
+
+
+def found(folder: Path) -> list[str]:
+    """List the files that are not hidden."""
+    return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+
+
+def test_a_list_of_urls(poolwise: Any, server: Hostile) -> None:
+    """Good ones become files; the others are named, with exit code 3; a second run asks for nothing."""
+    good = [server.add(f"/{number}.jpg", fixed(PHOTO)) for number in range(3)]
+    page = server.add("/page.jpg", fixed(b"<html>"))
+    poolwise.write("urls.txt", "\n".join([*good, page, "ftp://x/y", ""]))
+    for _ in range(2):
+        ended = poolwise("fetch", "urls.txt", "out", PRIVATE)
+        assert (ended.code, ended.out) == (3, b"")
+        assert f"failed: {page}: is not an image but an HTML page" in ended.err
+        assert "failed: ftp://x/y: begins with 'ftp'; only http and https are fetched" in ended.err
+        assert "5 URLs: 3 done, 2 failed in" in ended.err
+        assert "failures: 1 " in ended.err
+        assert found(poolwise.folder / "out") == ["0.jpg", "1.jpg", "2.jpg"]
+    assert set(server.asked.values()) == {1}
+
+
+def test_stdin_csv_and_jsonl(poolwise: Any, server: Hostile) -> None:
+    """URLs come from where they are."""
+    url = server.add("/a.jpg", fixed(PHOTO))
+    poolwise.write("t.csv", f"id,link\n1,{url}\n")
+    poolwise.write("t.jsonl", f'{{"link": "{url}"}}\n')
+    for number, (words, text) in enumerate(
+        [
+            (["-"], f"{url}\n"),
+            (["t.csv", "--csv", "--column", "link"], None),
+            (["t.jsonl", "--jsonl", "--column", "link"], None),
+            (["-", "--jsonl"], f'"{url}"\n'),
+        ]
+    ):
+        ended = poolwise("fetch", *words, f"out{number}", PRIVATE, stdin=text)
+        assert ended.code == 0, ended
+        assert found(poolwise.folder / f"out{number}") == ["a.jpg"]
+
+
+@pytest.mark.parametrize("name", ["m.csv", "m.jsonl", "-"])
+def test_the_manifest(poolwise: Any, server: Hostile, name: str) -> None:
+    """A row for each URL, whatever became of it."""
+    good, gone = server.add("/a.png", fixed(PHOTO)), f"{server.base}/gone.jpg"
+    poolwise.write("urls.txt", f"{good}\n{gone}\n{good}\n")
+    ended = poolwise("fetch", "urls.txt", "out", PRIVATE, "--manifest", name)
+    assert ended.code == 3
+    text = ended.out.decode() if name == "-" else (poolwise.folder / name).read_text()
+    if name == "m.csv":
+        rows: list[dict[str, Any]] = list(csv.DictReader(text.splitlines()))
+    else:
+        rows = [json.loads(line) for line in text.splitlines()]
+    by_url = {row["url"]: row for row in rows}
+    assert len(rows) == 2
+    assert (by_url[good]["path"], str(by_url[good]["width"]), by_url[good]["type"]) == ("a.jpg", "64", "image/jpeg")
+    assert float(by_url[good]["first_byte_seconds"]) > 0
+    assert not by_url[good]["error"]
+    assert (by_url[gone]["error_class"], str(by_url[gone]["status"])) == ("StatusError", "404")
+    assert not by_url[gone]["path"]
+
+
+def test_private_addresses_need_a_word(poolwise: Any, server: Hostile) -> None:
+    """Without --allow-private nothing on this machine is asked."""
+    poolwise.write("urls.txt", server.add("/a.jpg", fixed(PHOTO)))
+    ended = poolwise("fetch", "urls.txt", "out")
+    assert ended.code == 3
+    assert "a loopback address; allow_private (--allow-private) allows it" in ended.err
+    assert not server.requests
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["missing.txt", "out"], "cannot read 'missing.txt'"),
+        (["urls.txt", "out", "--csv"], "--csv needs --column"),
+        (["urls.txt", "out", "--column", "x"], "--column is for --csv and --jsonl"),
+        (["urls.txt", "out", "--csv", "--jsonl"], "exclude each other"),
+        (["urls.txt", "out", "--csv", "--column", "x"], "its columns are"),
+        (["urls.txt", "urls.txt"], "is not a folder"),
+        (["urls.txt", "out", "--verify", "hard"], "verify is 'hard'"),
+        (["urls.txt", "out", "--max-bytes", "0"], "max_bytes is 0"),
+    ],
+)
+def test_what_cannot_be_meant(poolwise: Any, words: list[str], said: str) -> None:
+    """Exit code 2 and a sentence; nothing is fetched."""
+    poolwise.write("urls.txt", "http://example.com/a.jpg\n")
+    ended = poolwise("fetch", *words)
+    assert ended.code == 2, ended
+    assert said in ended.err
+    assert not (poolwise.folder / "out" / ".poolwise.db").exists()
+
+
+def test_an_empty_list(poolwise: Any) -> None:
+    """There is nothing to do, and that is said."""
+    poolwise.write("urls.txt", "\n\n")
+    ended = poolwise("fetch", "urls.txt", "out")
+    assert ended.code == 0
+    assert "no URLs in urls.txt" in ended.err
+
+
+def test_progress_tells_bytes_and_failures(poolwise: Any, server: Hostile) -> None:
+    """Lines, as stderr is no terminal."""
+    poolwise.write("urls.txt", f"{server.add('/a.jpg', fixed(PHOTO))}\n{server.base}/gone\n")
+    ended = poolwise("fetch", "urls.txt", "out", PRIVATE, "--progress")
+    last = next(line for line in ended.err.splitlines() if line.startswith("fetch: 2 of 2 done"))
+    assert "B/s" in last
+    assert "1 StatusError" in last
+
+
+def test_a_disk_that_takes_no_more(poolwise: Any, server: Hostile) -> None:
+    """A file that cannot be written costs itself, with a sentence, and leaves nothing under a final name."""
+    small, large = server.add("/small.jpg", fixed(PHOTO)), server.add("/large.jpg", fixed(large_jpeg(3_000_000)))
+    poolwise.write("urls.txt", f"{large}\n{small}\n")
+
+    def limit() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, 2_000_000))
+
+    ended = poolwise("fetch", "urls.txt", "out", PRIVATE, preexec_fn=limit)
+    assert ended.code == 3
+    assert "large.jpg: a partial file cannot be written: File too large" in ended.err
+    assert found(poolwise.folder / "out") == ["small.jpg"]
+    assert list((poolwise.folder / "out" / ".poolwise-partial").iterdir()) == []
+
+
+def test_ctrl_c_twice_stops_and_a_second_run_goes_on(poolwise: Any, server: Hostile) -> None:
+    """A server that says nothing does not hold it up."""
+    good = [server.add(f"/{number}.jpg", fixed(PHOTO)) for number in range(5)]
+    stuck = server.add("/stuck.jpg", silent)
+    poolwise.write("urls.txt", "\n".join([*good, stuck]))
+    process = poolwise.start("fetch", "urls.txt", "out", PRIVATE, "--shape", "1x8")
+    wait_until(lambda: server.asked["/stuck.jpg"] == 1, "the stuck URL was asked for")
+    wait_until(lambda: len(found(poolwise.folder / "out")) == 5, "the others are there")
+    process.send_signal(signal.SIGINT)
+    assert any(line.startswith(b"interrupted: finishing") for line in iter(process.stderr.readline, b""))
+    process.send_signal(signal.SIGINT)
+    assert poolwise.end(process).code == 130
+    server.add("/stuck.jpg", fixed(PHOTO))
+    assert poolwise("fetch", "urls.txt", "out", PRIVATE).code == 0
+    assert found(poolwise.folder / "out") == [*(f"{number}.jpg" for number in range(5)), "stuck.jpg"]
