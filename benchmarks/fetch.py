@@ -133,8 +133,9 @@ def command_of(peer: str, listing: Path, folder: Path) -> list[str] | None:
 
 @contextmanager
 def scratch() -> Iterator[Path]:
-    """A folder, removed in the end."""
-    with tempfile.TemporaryDirectory(prefix="poolwise-bench-") as folder:
+    """A folder, removed in the end; in memory where that can be: after many files are removed, a disk may be slow."""
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    with tempfile.TemporaryDirectory(prefix="poolwise-bench-", dir=memory) as folder:
         yield Path(folder)
 
 

@@ -216,6 +216,17 @@ def profiled_run(fn: Callable[..., Any], *iterables: Iterable[Any], **options: U
     return Run.over(prepare(fn, iterables, Choices(**options), raises=False, long=True))
 
 
+def get_ready() -> None:
+    """Import what every run needs, which `import poolwise` leaves for later: for whoever will run something soon."""
+    from poolwise import _prepare, _recorder  # noqa: F401
+    from poolwise._policy import explain, pilot  # noqa: F401
+    from poolwise._runtime import async_lanes, blas, host, identity, journal, sites  # noqa: F401
+    from poolwise.backends import local  # noqa: F401
+    from poolwise.report import live  # noqa: F401
+
+    host.facts()
+
+
 def run_job(fn: Callable[..., Any], items: Iterable[Any], job: Job, **options: Unpack[Options]) -> Run[Any]:
     """Return a run as `run` does, of a function whose engine is told more: for jobs, in `poolwise.jobs`.
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import pickle
 import random
+import re
+from unittest import mock
 
 import pytest
 from hypothesis import given
@@ -256,3 +258,21 @@ def test_errors_pickle_with_what_they_know(cls: type[FetchError]) -> None:
     assert type(arrived) is cls
     assert (str(arrived), arrived.__dict__) == ("is wrong", error.__dict__)
     assert cls.__name__ in str(errors.__doc__)
+
+
+_PARTS = st.sampled_from(
+    [*"aZ0-_.~/:?#[]@!$&'()*+,;=% ", "http://", "https://", "//", ":80", ":443", ":8080", "%41", "..", "host"]
+)
+
+
+@given(st.lists(_PARTS, max_size=12).map("".join), st.sampled_from(["http://h.x", "https://h.x", ""]))
+def test_what_is_normal_already_is_left_alone(text: str, start: str) -> None:
+    """The quick way says what the long way says."""
+    found = []
+    for pattern in (urls._NORMAL, re.compile(r"(?!)")):
+        with mock.patch.object(urls, "_NORMAL", pattern):
+            try:
+                found.append(urls.parse(start + text))
+            except BadUrl as error:
+                found.append(str(error))
+    assert found[0] == found[1]

@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Generator
 from typing import Any
 
-from poolwise._core.model import Batch, Failure, Lost, Running, Spec
+from poolwise._core.model import Batch, Event, Failure, Lost, Running, Spec
 from poolwise._runtime.lanes import (
     EXECUTING,
     PHASE,
@@ -144,20 +144,39 @@ class AsyncGroup(LaneGroup):
     GRACE_SECONDS = 1.0
 
     def __init__(self, spec: Spec, emit: Emit, **options: Any) -> None:
-        super().__init__(spec, emit, **options)
+        super().__init__(spec, self._post, **options)
+        self._deliver = emit
         self.note_pulse: Callable[[float], None] = lambda _: None
         self._waiting: deque[Batch | None] = deque()
         self._suspects: deque[Batch] = deque()
         self._quiet = False  # A suspect runs, and nothing else may.
         self._loop: asyncio.AbstractEventLoop | None = None
         self._heart: _Heart | None = None
-        self._arrived: asyncio.Event | None = None
+        self._idle: deque[asyncio.Future[None]] = deque()  # What lanes with nothing to do wait for.
+        self._nudged = False  # The loop will look for idle lanes.
+        self._outbox: deque[Event] = deque()
+        self._outbox_lock = threading.Lock()
         self._ready = threading.Event()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._loops: list[asyncio.AbstractEventLoop] = []
         self._given_up: set[asyncio.AbstractEventLoop] = set()
         self._thread: threading.Thread | None = None
         self._context = contextvars.copy_context()
+
+    def _post(self, event: Event) -> None:
+        """Emit an event, after those before it: what happens in one round of the loop is told of once."""
+        self._outbox.append(event)
+        loop = self._loop
+        if loop is not None and self._thread is threading.current_thread():
+            if len(self._outbox) == 1:
+                loop.call_soon(self._empty_outbox)
+        else:
+            self._empty_outbox()
+
+    def _empty_outbox(self) -> None:
+        with self._outbox_lock:
+            while self._outbox:
+                self._deliver(self._outbox.popleft())
 
     def put(self, batch: Batch) -> None:
         """Queue a batch."""
@@ -208,7 +227,7 @@ class AsyncGroup(LaneGroup):
         loop = asyncio.new_event_loop()
         self._loop = loop
         self._loops.append(loop)
-        self._arrived = asyncio.Event()
+        self._idle, self._nudged = deque(), False
         asyncio.set_event_loop(loop)
         if self.spec.timeout is not None:
             self._heart = _Heart(loop, self.note_pulse)
@@ -243,27 +262,35 @@ class AsyncGroup(LaneGroup):
             number = next(place for place in range(len(free) + 1) if place not in free)
             lane = Lane(number, self.slots(number))
             self.lanes.append(lane)
-            task = self._loop.create_task(self._lane(lane, self._arrived, self._heart))
+            task = self._loop.create_task(self._lane(lane, self._idle, self._heart))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
     def _nudge(self) -> None:
-        loop, arrived = self._loop, self._arrived
-        if loop is not None and arrived is not None:
+        loop = self._loop
+        if loop is not None and not self._nudged:
+            self._nudged = True
             try:
-                loop.call_soon_threadsafe(arrived.set)
+                loop.call_soon_threadsafe(self._wake)
             except RuntimeError:  # The loop was closed meanwhile.
                 pass
 
-    async def _lane(self, lane: Lane, arrived: asyncio.Event | None, heart: _Heart | None) -> None:
-        assert arrived is not None
+    def _wake(self) -> None:
+        """Wake as many idle lanes as there is something for."""
+        self._nudged = False  # Before looking: whoever adds something after that nudges again.
+        for _ in range(min(len(self._idle), len(self._waiting) + len(self._suspects))):
+            idle = self._idle.popleft()
+            if not idle.done():
+                idle.set_result(None)
+
+    async def _lane(self, lane: Lane, idle: deque[asyncio.Future[None]], heart: _Heart | None) -> None:
         in_lane.set(True)
         while not (lane.abandoned or lane.retired):
             try:
                 batch = self._next()
             except IndexError:
-                arrived.clear()  # Whoever adds something does so before the loop sets this again.
-                await self._unless_ended(lane, arrived.wait())
+                idle.append(asyncio.get_running_loop().create_future())
+                await self._unless_ended(lane, idle[-1])
                 continue
             if batch is None:
                 break
@@ -280,7 +307,7 @@ class AsyncGroup(LaneGroup):
             self.finish(lane, run)
             if (batch.alone or self._suspects) and not lane.retired:
                 self._quiet = False
-                arrived.set()
+                self._wake()
         if lane in self.lanes:
             self.lanes.remove(lane)
 

@@ -9,6 +9,9 @@ job        all of them together, for `poolwise.run`      manifest   a view of th
 
 from __future__ import annotations
 
+import contextlib
+
+from poolwise._api import get_ready
 from poolwise.jobs.fetch.errors import (
     AddressRefused,
     BadReply,
@@ -59,3 +62,7 @@ __all__ = [
     "Transient",
     "fetch",
 ]
+
+get_ready()
+with contextlib.suppress(ImportError):  # `fetch` says what is missing.
+    import poolwise.jobs.fetch.transport  # noqa: F401

@@ -112,7 +112,7 @@ class Folder:
 
     def partial_file(self, url: Url) -> str:
         """Return the path of a URL's partial file, without its extension."""
-        return os.path.join(self.partial_path, digest(url.text)[:40])
+        return f"{self.partial_path}{os.sep}{digest(url.text)[:40]}"
 
     def partial(self, url: Url) -> Partial | None:
         """Return what there is of a URL's body from before."""
@@ -261,7 +261,6 @@ class Body:
         self.size += len(chunk)
         if self._most_bytes is not None and self.size > self._most_bytes:
             raise TooLarge(f"has more than {self._most_bytes:,} bytes")
-        self._digest.update(chunk)
         if len(self.start) < SNIFFED_BYTES:
             self.start += chunk[: SNIFFED_BYTES - len(self.start)]
             if self._unchecked and len(self.start) == SNIFFED_BYTES:
@@ -271,10 +270,12 @@ class Body:
             if len(self._memory) > MEMORY_BYTES:
                 self._spill()
         else:
+            self._digest.update(chunk)
             with storing("a partial file"):
                 self._file.write(chunk)
 
     def _spill(self) -> None:
+        self._digest.update(self._memory)
         with storing("a partial file"):
             self._file = open(self._path, "w+b")  # noqa: SIM115
             self._file.write(self._memory)
@@ -289,15 +290,16 @@ class Body:
         """It is in a partial file already."""
         return self._file is not None
 
-    @property
     def sha256(self) -> str:
-        """Of what has been written, in hex."""
-        return self._digest.hexdigest()
+        """Return SHA-256 of what has been written, in hex."""
+        whole = self._digest.copy()
+        whole.update(self._memory)
+        return whole.hexdigest()
 
     def checked(self, check: Callable[[Data], object]) -> None:
         """Call a function with the content."""
         if self._file is None:
-            check(bytes(self._memory))
+            check(self._memory)
             return
         with storing("a partial file"):
             self._file.flush()

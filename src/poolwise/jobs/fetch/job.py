@@ -9,7 +9,6 @@ What is fetched is in the run's journal, in DST; nothing else remembers anything
 from __future__ import annotations
 
 import asyncio
-import functools
 import os
 import random
 import threading
@@ -53,7 +52,8 @@ JOURNAL_NAME = ".poolwise.db"
 FIRST_LANES = 16
 """Lanes of a host at first; they double while nothing fails."""
 
-_SLOW_SECONDS = 0.01  # That keeping a file takes: from here on the loop does not wait for the next one.
+_QUICK_SECONDS = 0.002  # Where it takes longer to keep a file, on average, that is done in threads beside the loop.
+_REMEMBERED = 16  # Files that the average is of.
 _REFUSALS = ("noai", "noimageai")
 _VERIFY = ("structure", "decode")
 
@@ -327,8 +327,8 @@ class Fetcher:
         self._folder = folder
         self._limits = limits
         self._journal = journal
-        self._always_waits = settings.durable or settings.verify == "decode"
-        self._is_slow_to_keep = False
+        self._in_threads = settings.durable or settings.verify == "decode"
+        self._keep_seconds = 0.0
         self._lock = threading.Lock()
         self._transport: Transport | None = None
         self._decoders: Any = None
@@ -365,12 +365,13 @@ class Fetcher:
             if body is None:
                 return self._without_body(url, reply, known, partial)
             noted = body.noted or partial is not None
-            keep = functools.partial(self._keep, url, digits, reply, body, known, noted=noted)
-            return (
-                await asyncio.to_thread(keep)
-                if self._is_slow_to_keep or self._always_waits or body.is_large
-                else keep()
-            )
+            if self._in_threads or body.is_large:
+                return await asyncio.to_thread(self._keep, url, digits, reply, body, known, noted=noted)
+            began = time.perf_counter()
+            fetched = self._keep(url, digits, reply, body, known, noted=noted)
+            self._keep_seconds += (time.perf_counter() - began - self._keep_seconds) / _REMEMBERED
+            self._in_threads = self._keep_seconds > _QUICK_SECONDS
+            return fetched
         except BaseException as error:
             if visit.body is not None:
                 if isinstance(error, FetchError):
@@ -391,20 +392,18 @@ class Fetcher:
 
     def _keep(self, url: Url, digits: int, reply: Reply, body: Body, known: Fetched | None, *, noted: bool) -> Fetched:
         """Check a body that has come to its end, and give it its name."""
-        head, began = reply.head, time.perf_counter()
+        head = reply.head
         try:
             image = self._image(body)
             path = body.close()
             if self.settings.verify == "decode":
                 self.decoders.check(path)
             extension = image.extension if image is not None else _plain_extension(url, body.start)
-            own = None if known is None else known.path
-            name = self._folder.place(url, digits, extension, body.sha256, own=own, noted=noted)
+            own, sha256 = None if known is None else known.path, body.sha256()
+            name = self._folder.place(url, digits, extension, sha256, own=own, noted=noted)
         except FetchError as error:
             error.note(final_url=head.url.text, status=head.status, seconds=reply.seconds)
             raise
-        finally:
-            self._is_slow_to_keep = time.perf_counter() - began > _SLOW_SECONDS
         kind = image.type if image is not None else head.headers.get("content-type", "").partition(";")[0].strip()
         return Fetched(
             name,
@@ -415,7 +414,7 @@ class Fetcher:
             kind,
             None if image is None else image.width,
             None if image is None else image.height,
-            body.sha256,
+            sha256,
             head.headers.get("etag", ""),
             head.headers.get("last-modified", ""),
             reply.seconds,

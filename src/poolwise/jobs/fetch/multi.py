@@ -31,7 +31,7 @@ class Multi:
         self._multi.setopt(pycurl.M_TIMERFUNCTION, self._call_in)
         self._running: dict[Any, asyncio.Future[tuple[int, str] | None]] = {}
         self._watched: dict[int, int] = {}  # Sockets, and what for.
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
         self._can_watch = True
         self._looking = False
 
@@ -82,7 +82,11 @@ class Multi:
         if self._timer is not None:
             self._timer.cancel()
         self._timer = None
-        if milliseconds >= 0 and not self._loop.is_closed():
+        if milliseconds < 0 or self._loop.is_closed():
+            return
+        if milliseconds == 0:
+            self._timer = self._loop.call_soon(self._act, pycurl.SOCKET_TIMEOUT, 0)
+        else:
             self._timer = self._loop.call_later(milliseconds / 1000, self._act, pycurl.SOCKET_TIMEOUT, 0)
 
     # -- called by the loop

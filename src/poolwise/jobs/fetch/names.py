@@ -7,6 +7,7 @@ Names that differ only in case or in how Unicode writes them are one on some fil
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
 import unicodedata
@@ -94,6 +95,7 @@ def url_extension(url: Url) -> str:
     return match[1].lower() if match is not None and not _RESERVED.match(match[1]) else ""
 
 
+@functools.lru_cache(maxsize=1024)  # A URL that is being fetched is asked for several times.
 def digest(text: str) -> str:
     """Return SHA-256 of a text, in hex."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,3 +36,6 @@ class Fetched:
     etag: str = ""
     last_modified: str = ""
     seconds: Mapping[str, float] = field(default_factory=dict)
+
+    def __reduce__(self) -> tuple[Any, ...]:  # That of a dataclass looks for its fields each time.
+        return Fetched, tuple(map(self.__getattribute__, self.__slots__))

@@ -476,10 +476,10 @@ def _head_of(lines: list[bytes], url: Url, most_bytes: int) -> Head:
     if _is_too_large(lines[first:], most_bytes):
         raise _header_too_large(most_bytes)
     head = Head(url, int(words[1]))
-    for line in lines[first + 1 :]:
-        name, colon, value = line.partition(b":")
+    for line in b"".join(lines[first + 1 :]).decode("utf-8", "replace").split("\n"):
+        name, colon, value = line.partition(":")
         if colon:
-            key, text = name.strip().lower().decode("latin-1"), value.strip().decode("utf-8", "replace")
+            key, text = name.strip().lower(), value.strip()
             before = head.headers.get(key)
             head.headers[key] = text if before is None else f"{before}, {text}"
     return head

@@ -23,10 +23,16 @@ MOST_CHARACTERS = 8192
 """Longer URLs are refused by nearly every server."""
 
 _KEPT = "!$&'()*+,;=:@/~-._%"
+_PATH = r"[A-Za-z0-9!$&'()*+,;=:@/~._-]"
+_NORMAL = re.compile(rf"(https?)://([a-z0-9-]+(?:\.[a-z0-9-]+)*)(?::([1-9][0-9]{{0,4}}))?(/{_PATH}*(?:\?{_PATH}+)?)")
+"""What is normal already, as most URLs are: nothing is left to be done with them."""
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _BAD_HOST = re.compile(r"[\x00-\x20\x7f<>\"'`{}|\\^\[\]@/?#%]")
 _CREDENTIALS = re.compile(r"//[^/@\s]*@")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+_LARGEST_PORT = 65_535
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +83,12 @@ def parse(text: str) -> Url:
     text = text.strip().strip("\ufeff").strip()
     if len(text) > MOST_CHARACTERS:
         raise BadUrl(f"has {len(text):,} characters; at most {MOST_CHARACTERS:,} are taken")
-    if any(ord(each) < 32 or ord(each) == 127 for each in text):
+    if match := _NORMAL.fullmatch(text):
+        scheme, host, number, path = match.groups()
+        usual = _DEFAULT_PORTS[scheme]
+        if number is None or usual != int(number) <= _LARGEST_PORT:
+            return Url(text, scheme, host, int(number or usual), path)
+    if _CONTROL.search(text):
         raise BadUrl("holds a control character")
     try:
         parts = urlsplit(text)
