@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import os
+import shutil
 import socket
+import ssl
 import struct
+import subprocess
 import threading
 import zlib
 from collections.abc import Iterator
@@ -34,6 +38,7 @@ from poolwise.jobs.fetch import (
     ServerBusy,
     StatusError,
     StorageFailed,
+    TlsFailed,
     TooLarge,
     TooSlow,
     addresses,
@@ -608,6 +613,74 @@ def test_a_proxy_of_the_environment_is_used(server: Hostile, tmp_path: Path, mon
         AddressRefused,
     )
     assert server.asked.total() == 1
+
+
+def test_a_proxy_that_refuses_a_tunnel(server: Hostile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it answers is not taken for the answer of the host behind it."""
+    monkeypatch.setenv("https_proxy", server.base)
+    monkeypatch.setenv("no_proxy", "")
+    error = reason("https://example.invalid/a.jpg", tmp_path)
+    assert isinstance(error, ConnectionFailed)
+    assert "the proxy answers 404" in str(error)
+    assert server.asked == {"example.invalid:443": 1}
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate for localhost that nobody but itself vouches for, and its key, in one file."""
+    program = shutil.which("openssl")
+    if program is None and not os.environ.get("POOLWISE_CI"):
+        pytest.skip("there is no program called openssl")
+    assert program is not None, "CI has no program called openssl; .ci/run installs it"
+    path = tmp_path_factory.mktemp("tls") / "both.pem"
+    command = [program, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    command += ["-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+    subprocess.run([*command, "-keyout", path, "-out", path.with_suffix(".crt")], check=True, capture_output=True)
+    path.write_text(path.read_text() + path.with_suffix(".crt").read_text())
+    return path
+
+
+@pytest.fixture
+def secure(certificate: Path) -> Iterator[Hostile]:
+    """A hostile server with TLS."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    with Hostile(context) as hostile:
+        yield hostile
+
+
+def test_https_with_a_certificate_that_is_trusted(secure: Hostile, certificate: Path, tmp_path: Path) -> None:
+    """One handshake serves all URLs that a lane fetches from a host."""
+    urls = [secure.add(f"/{number}.jpg", fixed(PHOTO)) for number in range(5)]
+    outcomes = fetched(urls, tmp_path, shape="1x1", ca_file=str(certificate))
+    assert all(outcome.ok for outcome in outcomes.values())
+    assert secure.handshakes == 1
+    assert sum(outcome.unwrap().seconds["tls"] > 0 for outcome in outcomes.values()) == 1
+
+
+@pytest.mark.parametrize("trusted", [False, True])
+def test_https_with_a_certificate_that_is_not_to_be_trusted(
+    secure: Hostile, certificate: Path, tmp_path: Path, trusted: bool
+) -> None:
+    """Nobody vouches for it; or it is another host's. Nothing is asked for then, and nothing tried again."""
+    url = secure.add("/a.jpg", fixed(PHOTO))
+    if trusted:
+        url = url.replace("localhost", "127.0.0.1")
+    error = reason(url, tmp_path, attempts=3, ca_file=str(certificate) if trusted else None)
+    assert isinstance(error, TlsFailed)
+    assert not secure.requests
+
+
+def test_a_loop_that_cannot_watch_sockets(server: Hostile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the usual one of Windows: libcurl is asked from time to time instead."""
+
+    def refuse(*_: object) -> None:
+        raise NotImplementedError
+
+    for name in ("add_reader", "add_writer", "remove_reader", "remove_writer"):
+        monkeypatch.setattr(asyncio.SelectorEventLoop, name, refuse)
+    urls = [server.add(f"/{number}.jpg", fixed(PHOTO)) for number in range(20)]
+    assert all(outcome.ok for outcome in fetched(urls, tmp_path).values())
 
 
 # -- lines, folders, options -------------------------------------------------------------------------------------------

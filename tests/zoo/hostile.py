@@ -6,6 +6,7 @@ import contextlib
 import gzip
 import io
 import socket
+import ssl
 import threading
 import zlib
 from collections import Counter
@@ -35,14 +36,20 @@ Behaviour = Callable[[Request], bool]
 class Hostile:
     """The server; a context manager.
 
+    Args:
+        tls: of an HTTPS server, or None.
+
     Attributes:
         routes: what answers each path; the part before "?" counts.
         otherwise: what answers all other paths.
         asked: how often each path was asked for.
         requests: all of them, in order.
+        handshakes: of TLS, that ended well.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        self._tls = tls
+        self.handshakes = 0
         self.routes: dict[str, Behaviour] = {}
         self.otherwise: Behaviour = missing
         self.asked: Counter[str] = Counter()
@@ -53,7 +60,7 @@ class Hostile:
         self._connections: set[socket.socket] = set()
         self._threads: list[threading.Thread] = []
         self.port = self._socket.getsockname()[1]
-        self.base = f"http://127.0.0.1:{self.port}"
+        self.base = f"http://127.0.0.1:{self.port}" if tls is None else f"https://localhost:{self.port}"
 
     def __enter__(self) -> Hostile:
         self._start(self._accept)
@@ -87,15 +94,24 @@ class Hostile:
             self._start(self._serve, connection)
 
     def _serve(self, connection: socket.socket) -> None:
-        with connection, contextlib.suppress(OSError):
-            stream = connection.makefile("rb")
+        with connection, contextlib.suppress(OSError), self._secured(connection) as secured:
+            stream = secured.makefile("rb")
             with stream:
-                while (request := self._read(stream, connection.sendall)) is not None:
+                while (request := self._read(stream, secured.sendall)) is not None:
                     answer = self.routes.get(request.path.partition("?")[0], self.otherwise)
                     if not answer(request):
                         break
         with self._lock:
             self._connections.discard(connection)
+
+    def _secured(self, connection: socket.socket) -> socket.socket:
+        if self._tls is None:
+            return connection
+        secured = self._tls.wrap_socket(connection, server_side=True)
+        with self._lock:
+            self.handshakes += 1
+            self._connections.add(secured)
+        return secured
 
     def _read(self, stream: io.BufferedReader, send: Callable[[bytes], None]) -> Request | None:
         words = stream.readline().split()

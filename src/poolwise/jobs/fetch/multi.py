@@ -30,7 +30,7 @@ class Multi:
         self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._watch)
         self._multi.setopt(pycurl.M_TIMERFUNCTION, self._call_in)
         self._running: dict[Any, asyncio.Future[tuple[int, str] | None]] = {}
-        self._watched: dict[int, int] = {}  # Sockets, and what for.
+        self._watched: dict[int, int] = {}  # Sockets, and what they are watched for.
         self._timer: asyncio.Handle | None = None
         self._can_watch = True
         self._looking = False
@@ -102,7 +102,8 @@ class Multi:
 
     def _look(self) -> None:
         self._looking = False
-        self._multi.socket_all()
+        for descriptor in tuple(self._watched):
+            self._multi.socket_action(descriptor, 0)  # libcurl finds out itself what it is ready for.
         self._settle()
         self._look_soon()
 
