@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from poolwise._core.clock import Clock, SystemClock
 from poolwise._core.errors import UsageError
 from poolwise._core.journal import Journal
-from poolwise._core.model import Limits
+from poolwise._core.model import Limits, check_number
 from poolwise._core.stage import JobStage, Stage, check_stage_options
 from poolwise._drivers import Run, Stream
 from poolwise._engine import Engine
@@ -57,6 +57,7 @@ def prepare_pipeline(items: Iterable[Any], stages: Sequence[Any], options: Mappi
     names = {each.name for each in fields(Whole)}
     whole = Whole(**{name: value for name, value in options.items() if name in names})
     defaults = {name: value for name, value in options.items() if name not in names}
+    _check(whole)
     check_stage_options(defaults, "a pipeline", more=sorted(names))
     jobs = [_job_of(stage, place) for place, stage in enumerate(stages, 1)]
     if not jobs:
@@ -77,7 +78,11 @@ def prepare_pipeline(items: Iterable[Any], stages: Sequence[Any], options: Mappi
 
     for name, job in zip(_names(jobs), jobs):
         choices = replace(_choices(job, name, defaults, limits, len(jobs)), timeline=whole.timeline)
-        parts.append(Part(name, make_engine(job.fn, choices, job.job, total=total, company=company)))
+        try:
+            engine = make_engine(job.fn, choices, job.job, total=total, company=company)
+        except UsageError as error:
+            raise type(error)(f"stage {name}: {error}") from error
+        parts.append(Part(name, engine))
     recorder: Recorder | None = None
     with ExitStack() as opened:  # What was opened is let go of where the rest cannot be.
         pipeline = Pipeline(parts, clock, in_flight=limits.in_flight, total=total, key=key)
@@ -99,6 +104,16 @@ def prepare_pipeline(items: Iterable[Any], stages: Sequence[Any], options: Mappi
         if job.close is not None:
             weakref.finalize(run, job.close)
     return run
+
+
+def _check(whole: Whole) -> None:
+    for name in ("ordered", "progress", "timeline"):
+        if not isinstance(getattr(whole, name), bool):
+            raise UsageError(f"{name} is {getattr(whole, name)!r}; it must be True or False")
+    if whole.key is not None and not callable(whole.key):
+        raise UsageError(f"key is {whole.key!r}; it must be a function")
+    if whole.total is not None:
+        check_number("total", whole.total, whole=True, zero=True)
 
 
 def _job_of(stage: Any, place: int) -> JobStage:
