@@ -125,7 +125,7 @@ def test_interrupted(poolwise: Any, server: Hostile, times: int) -> None:
     assert b"Traceback" not in err
     if times == 1:
         assert b"interrupted after 5 URLs: 4 done, 1 failed" in err
-    ended = poolwise("fetch", "urls.txt", "out", PRIVATE, *SMALL, "--read-seconds", "1", "--attempts", "1")
+    ended = poolwise("fetch", "urls.txt", "out", PRIVATE, *SMALL, "--read-seconds", "2", "--attempts", "1")
     assert ended.code == 3
     assert max(count for path, count in server.asked.items() if path != "/silent.jpg") == 1
 
