@@ -93,7 +93,7 @@ def prepare(
     source: Iterator[Any] = iter(iterables[0]) if len(iterables) == 1 else zip(*iterables)
     if job.order is not None:
         source = reordered(job.order, source)
-    engine.keeper = recorder = _recorder(fn, options, engine.clock)
+    engine.keeper = recorder = _recorder(fn, options, engine.clock, job.owner)
     placed = job.order is not None
     stream = Stream(engine, source, ordered=options.ordered, key=options.key, recorder=recorder, placed=placed)
     if options.progress:
@@ -171,15 +171,18 @@ def make_engine(
     return engine
 
 
-def _recorder(fn: Callable[..., Any], options: Choices, clock: Clock) -> Recorder | None:
+def _recorder(fn: Callable[..., Any], options: Choices, clock: Clock, owner: str) -> Recorder | None:
     """Open the journal."""
     if options.journal is None:
         return None
+    from poolwise._core.journal import Owner
     from poolwise._recorder import Recorder
     from poolwise._runtime.identity import owner_of
     from poolwise._runtime.journal import Store
 
-    return Recorder(Store(Journal.of(options.journal), owner_of(fn)), options.key, clock.epoch)
+    return Recorder(
+        Store(Journal.of(options.journal), Owner(owner) if owner else owner_of(fn)), options.key, clock.epoch
+    )
 
 
 def _circumstances(fn: Callable[..., Any], options: Choices, limits: Limits, total: int | None) -> Circumstances:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from poolwise._core.clock import Clock, SystemClock
 from poolwise._core.errors import UsageError
-from poolwise._core.journal import Journal
+from poolwise._core.journal import Journal, Owner
 from poolwise._core.model import Limits, check_number
 from poolwise._core.stage import JobStage, Stage, check_stage_options
 from poolwise._drivers import Run, Stream
@@ -22,7 +22,6 @@ from poolwise._pipeline import Part, Pipeline, others_cpu, workers_share
 from poolwise._prepare import Choices, check_iterable, length_of, make_engine, name_of_function, progress_of
 
 if TYPE_CHECKING:
-    from poolwise._core.journal import Owner
     from poolwise._recorder import Recorder
 
 _OF_THE_WHOLE = ("in_flight", "buffered_bytes")
@@ -197,4 +196,4 @@ def _owner(jobs: Sequence[JobStage]) -> Owner:
     """Return the owner of what these stages, one after the other, give."""
     from poolwise._runtime.identity import chain_of, owner_of
 
-    return chain_of([owner_of(job.fn) for job in jobs])
+    return chain_of([Owner(job.job.owner) if job.job.owner else owner_of(job.fn) for job in jobs])

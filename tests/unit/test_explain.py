@@ -188,6 +188,20 @@ def test_trial_measures_twice_where_in_doubt(second: float, size: float) -> None
     assert trial.best == WORKERS
 
 
+def test_no_rival_wins_against_a_guess() -> None:
+    """Where the first items told little of the base's rate, it gets a window of its own, which replaces the guess."""
+    base = Candidate(Shape(1, 1), 100.0, False)
+    trial = Trial(base, 30.0, [WORKERS], base_spread=4.0)
+    now = _window(trial, 0.0, 60.0)
+    assert trial.current == base
+    _window(trial, now, 120.0)
+    assert trial.best == base
+    assert trial.rates[base.shape] == [pytest.approx(120.0, rel=0.05)]
+    known = Trial(base, 30.0, [WORKERS], base_spread=1.2)
+    _window(known, 0.0, 60.0)
+    assert known.current is None
+
+
 def test_a_plan_for_a_person() -> None:
     """One sentence first (what it is, where it runs, what binds, both speed-ups), then the roofs, then the reasons."""
     work = demands_of(0.003, 0.003, 0.003)

@@ -301,7 +301,15 @@ class Pilot:
         size = gauge.size if gauge is not None else None
         rate = self._rate_now(self._demands, facts)
         promised = max(rate, *(rival.predicted for rival in rivals if math.isfinite(rival.predicted)))
-        self._trial = Trial(base, rate, rivals, size, window_seconds=self._window_seconds(promised, facts))
+        response = self._demands.response
+        self._trial = Trial(
+            base,
+            rate,
+            rivals,
+            size,
+            base_spread=response.high / max(response.low, 1e-9),
+            window_seconds=self._window_seconds(promised, facts),
+        )
         self._warm_since = facts.now
         names = ", ".join(str(rival.shape) for rival in rivals)
         self._publish(self.shape, [f"not decided yet: to be compared with {names}"])

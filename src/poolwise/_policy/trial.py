@@ -17,6 +17,7 @@ _ITEMS_PER_LANE = 3
 _KEPT = 0.85  # A rival that keeps this share of what its roofs promise needs no further rivals.
 _BETTER = 1.10  # A rival that promises no more than this, times the best seen, is not tried.
 _CLOSE = 1.3  # Two that are nearer than this are measured once more each.
+_VAGUE = 1.5  # Ends of an interval, one over the other, from which on it decides nothing.
 _UNLIKE = 1.25  # So are two of which the better had items smaller by this: cost may drift along the input.
 CHEAPER = 1.08  # A costlier shape must be better by this,
 _DOUBTFUL, _CHEAPER_IN_DOUBT = 0.6, 1.2  # and by this, where it keeps less than that share of what its roofs promise.
@@ -30,6 +31,8 @@ class Trial:
         base_rate: its throughput in items a second.
         rivals: what to try, in order.
         base_size: CPU seconds of one of the items that it was seen with, or None.
+        base_spread: the ends of its rate's interval, the upper over the lower. A rival does not win against a guess:
+            the base gets a window of its own first, which replaces it.
         window_seconds: that every lane is observed for, in each window.
         margin: what a costlier shape must be better by.
         afresh: what is known of the base is of the time when it began: it is measured once more, before the rivals.
@@ -46,6 +49,7 @@ class Trial:
         rivals: Sequence[Candidate],
         base_size: float | None = None,
         *,
+        base_spread: float = 1.0,
         window_seconds: float = SHORTEST_SECONDS,
         margin: float = CHEAPER,
         afresh: bool = False,
@@ -56,6 +60,7 @@ class Trial:
         self._window_seconds = window_seconds
         self._margin = margin
         self._afresh = self._stale = afresh
+        self._vague = base_spread > _VAGUE
         self._gauge: Gauge | None = None
         self._drifting = False
         self._opened = self._began = 0.0  # When the shape was taken, and when its window began.
@@ -139,8 +144,8 @@ class Trial:
         late = self._is_late(elapsed, response_seconds)
         if not (enough or late):
             return False
-        if self._stale:
-            self._stale = False
+        if self._stale or (self._vague and current == self._base):
+            self._stale = self._vague = False
             self.rates[current.shape] = []
         self.rates.setdefault(current.shape, []).append(
             (gauge.rate(now) if enough else None) or self._good / max(elapsed, 1e-9)
@@ -160,6 +165,9 @@ class Trial:
             if again or rival.predicted > max(_BETTER, 1 / _KEPT) * reached:
                 self.current = rival
                 return
+        if self._vague and best != self._base:
+            self.current = self._base
+            return
         self.current = None
         others = [shape for shape in self.rates if shape != best.shape and self._close(shape, best.shape)]
         if others:  # A B, then B A: what drifts with time falls on both.

@@ -53,11 +53,14 @@ def images_stage(
     return JobStage(process, "images", given)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _OfPath:
     """Calls a function with the path that an item is, or has. Picklable."""
 
     process: images.Conversion
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "__qualname__", "images")  # What functions are called by, in reports.
 
     def __call__(self, item: Any) -> str:
         return self.process(getattr(item, "path", item))

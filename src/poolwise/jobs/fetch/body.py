@@ -285,6 +285,11 @@ class Body:
                     json.dump({"url": self._url.text, "validator": self._validator}, file)
 
     @property
+    def is_large(self) -> bool:
+        """It is in a partial file already."""
+        return self._file is not None
+
+    @property
     def sha256(self) -> str:
         """Of what has been written, in hex."""
         return self._digest.hexdigest()

@@ -8,6 +8,8 @@ What is fetched is in the run's journal, in DST; nothing else remembers anything
 
 from __future__ import annotations
 
+import asyncio
+import functools
 import os
 import random
 import threading
@@ -53,6 +55,7 @@ JOURNAL_NAME = ".poolwise.db"
 FIRST_LANES = 16
 """Lanes of a host at first; they double while nothing fails."""
 
+_SLOW_SECONDS = 0.01  # That keeping a file takes: from here on the loop does not wait for the next one.
 _REFUSALS = ("noai", "noimageai")
 _VERIFY = ("structure", "decode")
 
@@ -305,7 +308,7 @@ def _job(settings: Settings, limits: FetchLimits) -> Job:
 
     first = FIRST_LANES if settings.per_host is None else min(FIRST_LANES, settings.per_host)
     bounds = GroupLimits(first=first, most=settings.per_host, per_second=settings.per_second)
-    return Job(group=host_of, group_limits=bounds, settle=settled)
+    return Job(group=host_of, group_limits=bounds, settle=settled, owner="poolwise.jobs.fetch:fetch")
 
 
 def host_of(target: Target) -> str:
@@ -367,6 +370,8 @@ class Fetcher:
         self._folder = folder
         self._limits = limits
         self._journal = journal
+        self._always_waits = settings.durable or settings.verify == "decode"
+        self._is_slow_to_keep = False
         self._lock = threading.Lock()
         self._transport: Transport | None = None
         self._decoders: Any = None
@@ -377,7 +382,7 @@ class Fetcher:
             self._folder.path, self.settings, self._limits, self._journal,
         )  # fmt: skip
 
-    def __call__(self, target: Target) -> Fetched:
+    async def __call__(self, target: Target) -> Fetched:
         """Fetch one target.
 
         Raises:
@@ -388,21 +393,27 @@ class Fetcher:
         self._folder.check_space()
         url = urls.parse(target.text)
         known = self._known(url) if self.settings.update else None
-        fetched = self._fetch(url, target.digits, known)
-        return fetched if fetched is not None else cast("Fetched", self._fetch(url, target.digits, known))
+        fetched = await self._fetch(url, target.digits, known)
+        return fetched if fetched is not None else cast("Fetched", await self._fetch(url, target.digits, known))
 
-    def _fetch(self, url: Url, digits: int, known: Fetched | None) -> Fetched | None:
+    async def _fetch(self, url: Url, digits: int, known: Fetched | None) -> Fetched | None:
         """Ask once; None where there was a partial file that could not be gone on with, and is gone now."""
         partial = self._folder.partial(url)
         visit = _Visit(self, url, partial, known)
         headers = partial.headers() if partial is not None else _conditions(known)
         body = None
         try:
-            reply = self.transport.get(url, headers, visit.receive)
+            reply = await self.transport.get(url, headers, visit.receive)
             body = visit.body
             if body is None:
                 return self._without_body(url, reply, known, partial)
-            return self._keep(url, digits, reply, body, known, noted=body.noted or partial is not None)
+            noted = body.noted or partial is not None
+            keep = functools.partial(self._keep, url, digits, reply, body, known, noted=noted)
+            return (
+                await asyncio.to_thread(keep)
+                if self._is_slow_to_keep or self._always_waits or body.is_large
+                else keep()
+            )
         except BaseException as error:
             if visit.body is not None:
                 if isinstance(error, FetchError):
@@ -423,7 +434,7 @@ class Fetcher:
 
     def _keep(self, url: Url, digits: int, reply: Reply, body: Body, known: Fetched | None, *, noted: bool) -> Fetched:
         """Check a body that has come to its end, and give it its name."""
-        head = reply.head
+        head, began = reply.head, time.perf_counter()
         try:
             image = self._image(body)
             path = body.close()
@@ -435,6 +446,8 @@ class Fetcher:
         except FetchError as error:
             error.note(final_url=head.url.text, status=head.status, seconds=reply.seconds)
             raise
+        finally:
+            self._is_slow_to_keep = time.perf_counter() - began > _SLOW_SECONDS
         kind = image.type if image is not None else head.headers.get("content-type", "").partition(";")[0].strip()
         return Fetched(
             name,
@@ -473,18 +486,16 @@ class Fetcher:
 
     @property
     def transport(self) -> Transport:
-        """Connections and DNS answers, shared by all lanes."""
-        if self._transport is None:
+        """Connections and DNS answers, shared by all lanes of the loop that runs."""
+        if self._transport is None or self._transport.loop is not asyncio.get_running_loop():
             from poolwise.jobs.fetch.transport import Transport
 
-            with self._lock:
-                if self._transport is None:
-                    self._transport = Transport(
-                        self._limits,
-                        allow_private=self.settings.allow_private,
-                        user_agent=self.settings.user_agent,
-                        ca_file=self.settings.ca_file,
-                    )
+            self._transport = Transport(
+                self._limits,
+                allow_private=self.settings.allow_private,
+                user_agent=self.settings.user_agent,
+                ca_file=self.settings.ca_file,
+            )
         return self._transport
 
     @property
@@ -515,7 +526,7 @@ class Fetcher:
     def close(self) -> None:
         """Let go of connections, and of child processes."""
         with self._lock:
-            if self._transport is not None:
+            if self._transport is not None and self._transport.loop.is_closed():
                 self._transport.close()
             if self._decoders is not None:
                 self._decoders.close()

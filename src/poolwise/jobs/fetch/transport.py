@@ -1,22 +1,20 @@
-"""One HTTP request after another on libcurl, with connections kept alive, checked addresses and every limit on.
+"""HTTP requests on libcurl's multi interface and an asyncio loop, with checked addresses and every limit on.
 
-    Transport.get ──> a redirect loop ──> a handle from the pool of that origin ──perform──> Head, then the body's bytes
-                                               OPENSOCKET: is this address allowed? ──no──> AddressRefused
+    Transport.get ──> a redirect loop ──> a free handle ──> Multi.perform ──> Head, then the body's bytes
+                                              OPENSOCKET: is this address allowed? ──no──> AddressRefused
 
-A handle belongs to one thread at a time, and goes back to the pool of its origin with its connection. DNS answers and
-TLS sessions are shared by all handles of the process. Redirects, retries and credentials are decided here or further
-up, never by libcurl.
+A transport belongs to one loop. A handle is busy with one request at a time; connections, DNS answers and TLS sessions
+belong to all. Redirects, retries and credentials are decided here or further up, never by libcurl.
 """
 
 from __future__ import annotations
 
+import asyncio
 import math
 import os
 import socket
 import ssl
-import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -42,11 +40,12 @@ from poolwise.jobs.fetch.errors import (
     TooSlow,
 )
 from poolwise.jobs.fetch.limits import FetchLimits
+from poolwise.jobs.fetch.multi import Multi
 from poolwise.jobs.fetch.settle import retry_after_seconds
 from poolwise.jobs.fetch.urls import Url, parse
 
 MOST_IDLE = 512
-"""Handles kept with their connections; the one that was idle longest is closed for another."""
+"""Connections kept open while nobody uses them; libcurl closes the oldest for another."""
 
 _BUFFER_BYTES = 128 * 1024
 _DRAINED_BYTES = 64 * 1024  # So much of a body that nobody wants is read, to keep the connection.
@@ -96,7 +95,7 @@ Receive = Callable[[Head], Sink | None]
 
 
 class Transport:
-    """Fetches URLs, from any number of threads.
+    """Fetches URLs, many at a time, on the loop that runs.
 
     Args:
         limits: of each request.
@@ -109,16 +108,13 @@ class Transport:
         self.limits = limits
         self.allow_private = allow_private
         self.user_agent = user_agent
+        self.loop = asyncio.get_running_loop()
         self._certificates = _certificates(ca_file)
         self._proxies = getproxies_environment()
-        self._share = pycurl.CurlShare()
-        self._share.setopt(pycurl.SH_SHARE, pycurl.LOCK_DATA_DNS)
-        self._share.setopt(pycurl.SH_SHARE, pycurl.LOCK_DATA_SSL_SESSION)
-        self._lock = threading.Lock()
-        self._idle: OrderedDict[tuple[str, str, int], list[_Handle]] = OrderedDict()
-        self._idle_count = 0
+        self._multi = Multi(self.loop, most_idle=MOST_IDLE)
+        self._idle: list[_Handle] = []
 
-    def get(self, url: Url, headers: dict[str, str], receive: Receive) -> Reply:
+    async def get(self, url: Url, headers: dict[str, str], receive: Receive) -> Reply:
         """Ask for a URL, and follow where it leads.
 
         Args:
@@ -134,7 +130,7 @@ class Transport:
         asked, userinfo = url, url.userinfo
         for _ in range(self.limits.max_redirects + 1):
             try:
-                reply = self._once(asked, headers, userinfo, until, receive)
+                reply = await self._once(asked, headers, userinfo, until, receive)
             except FetchError as error:
                 error.note(final_url=asked.text)
                 raise
@@ -163,19 +159,26 @@ class Transport:
             error.note(final_url=asked.text, status=reply.head.status, seconds=reply.seconds)
             raise
 
-    def _once(self, url: Url, headers: dict[str, str], userinfo: str, until: float | None, receive: Receive) -> Reply:
+    async def _once(
+        self, url: Url, headers: dict[str, str], userinfo: str, until: float | None, receive: Receive
+    ) -> Reply:
         proxy = self._proxy_of(url)
         if not self.allow_private:
             self._check_literal(url)
-        handle = self._take(url.origin)
+        handle = self._idle.pop() if self._idle else _Handle(self, self._certificates)
         fine = False
         try:
             handle.ask(url, headers, userinfo, proxy, until, receive)
-            reply = handle.perform()
+            problem = await self._multi.perform(handle.curl)
+            reply = handle.reply(problem)
             fine = True
             return reply
         finally:
-            self._put_back(url.origin, handle, fine)
+            handle.forget()
+            if fine:
+                self._idle.append(handle)
+            else:
+                handle.close()
 
     def _proxy_of(self, url: Url) -> str:
         """Return the proxy that the environment names for a URL, or ""."""
@@ -191,46 +194,12 @@ class Transport:
         if why is not None:
             raise AddressRefused(_refused_sentence(str(address), why))
 
-    # -- the pool
-
-    def _take(self, origin: tuple[str, str, int]) -> _Handle:
-        with self._lock:
-            stack = self._idle.get(origin)
-            if stack:
-                handle = stack.pop()
-                if not stack:
-                    del self._idle[origin]
-                self._idle_count -= 1
-                return handle
-        return _Handle(self, self._share, self._certificates)
-
-    def _put_back(self, origin: tuple[str, str, int], handle: _Handle, fine: bool) -> None:
-        handle.forget()
-        if not fine:
-            handle.close()
-            return
-        closed = None
-        with self._lock:
-            self._idle.setdefault(origin, []).append(handle)
-            self._idle.move_to_end(origin)
-            self._idle_count += 1
-            if self._idle_count > MOST_IDLE:
-                oldest, stack = next(iter(self._idle.items()))
-                closed = stack.pop(0)
-                if not stack:
-                    del self._idle[oldest]
-                self._idle_count -= 1
-        if closed is not None:
-            closed.close()
-
     def close(self) -> None:
-        """Close all idle connections."""
-        with self._lock:
-            idle = [handle for stack in self._idle.values() for handle in stack]
-            self._idle.clear()
-            self._idle_count = 0
-        for handle in idle:
+        """Close all connections. Its loop must have ended, or be the caller's."""
+        for handle in self._idle:
             handle.close()
+        self._idle.clear()
+        self._multi.close()
 
 
 class _Socket(socket.socket):
@@ -241,14 +210,13 @@ class _Socket(socket.socket):
 
 
 class _Handle:
-    """A libcurl handle, its connection, and the request that it is busy with."""
+    """A libcurl handle, and the request that it is busy with."""
 
-    def __init__(self, transport: Transport, share: Any, certificates: dict[int, str]) -> None:
+    def __init__(self, transport: Transport, certificates: dict[int, str]) -> None:
         self._transport = transport
         self._limits = limits = transport.limits
         self._lines: list[bytes] = []
         self.curl = curl = pycurl.Curl()
-        curl.setopt(pycurl.SHARE, share)
         curl.setopt(pycurl.NOSIGNAL, 1)
         curl.setopt(pycurl.FOLLOWLOCATION, 0)
         curl.setopt(pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS)
@@ -256,7 +224,6 @@ class _Handle:
         curl.setopt(pycurl.HTTPGET, 1)
         curl.setopt(pycurl.NOPROXY, "")  # Who goes through a proxy is decided in `_proxy_of`, and nowhere else.
         curl.setopt(pycurl.BUFFERSIZE, _BUFFER_BYTES)
-        curl.setopt(pycurl.MAXCONNECTS, 1)
         curl.setopt(pycurl.USERAGENT, transport.user_agent)
         # Nothing is asked for compressed, as images are that already; what comes so all the same is decompressed.
         curl.setopt(pycurl.ACCEPT_ENCODING, "gzip, deflate")
@@ -322,20 +289,21 @@ class _Handle:
             curl.setopt(pycurl.TIMEOUT_MS, max(1, int(left * 1000)))
         curl.setopt(pycurl.CONNECTTIMEOUT_MS, 0x7FFFFFFF if connect is None else max(1, int(connect * 1000)))
 
-    def perform(self) -> Reply:
-        """Send the request and take the response.
+    def reply(self, failed: tuple[int, str] | None) -> Reply:
+        """Return the response to the request, which is over.
+
+        Args:
+            failed: what libcurl says of that: a code and a message, or None.
 
         Raises:
             FetchError: saying why there is none.
         """
-        try:
-            self.curl.perform()
-        except pycurl.error as error:
-            problem = self._problem(error)
+        if failed is not None:
+            problem = self._problem(*failed)
             if isinstance(problem, FetchError):
                 self._note(problem)
             if problem is not None:
-                raise problem from None
+                raise problem
         if not self._begun:
             self._begin()
         found = self._error or self._verdict
@@ -438,9 +406,8 @@ class _Handle:
     def _too_large(self) -> TooLarge:
         return TooLarge(f"has more than {self._limits.max_bytes:,} bytes")
 
-    def _problem(self, error: Any) -> BaseException | None:
+    def _problem(self, code: int, said: str) -> BaseException | None:
         """Return what an error of libcurl means; None where the response will do all the same."""
-        code, said = error.args[0], str(error.args[1] if len(error.args) > 1 else "").strip()
         if self._proxied and not self.curl.getinfo(pycurl.RESPONSE_CODE):  # What came was the proxy's own answer.
             code_of_proxy = self.curl.getinfo(pycurl.HTTP_CONNECTCODE)
             if code_of_proxy and code_of_proxy != 200:
