@@ -2,8 +2,8 @@
 
     python benchmarks/pipeline.py [--photos DIR] [--count N] [--blocks N] [--then OPERATIONS]
 
-nginx on loopback, started here, serves photographs with 50 ms of latency. Three sides take turns, each in a fresh process
-and a new folder that is removed: `poolwise fetch` alone; `poolwise images` alone, on what was fetched; and
+nginx on loopback, started here, serves photographs with 50 ms of latency. Three sides take turns, each in a fresh
+process and a new folder that is removed: `poolwise fetch` alone; `poolwise images` alone, on what was fetched; and
 `poolwise fetch --then`, which does both in one run. Shown are medians, and for each round the ratio of the pipeline to
 the slower of the two alone (goal: at most 1.1) and to the sum of both. Without --photos the photographs are made ones
 of about 80 KB.
@@ -49,26 +49,23 @@ def compare(base: str, folder: Path, count: int, blocks: int, operations: str) -
     listing = folder / "urls.txt"
     listing.write_text("".join(f"{base}/slow/{number}.jpg\n" for number in range(count)))
     fetched, processed, together = folder / "fetched", folder / "processed", folder / "together"
-    fetch = [*POOLWISE, "fetch", str(listing), "--allow-private"]
-    times: list[tuple[float, float, float]] = []
+    fetch = [*POOLWISE, "fetch", str(listing)]
+    sides = {
+        fetched: [*fetch, str(fetched), "--allow-private"],
+        processed: [*POOLWISE, "images", str(fetched), str(processed), *shlex.split(operations)],
+        together: [*fetch, str(together), "--allow-private", "--then", operations],
+    }
+    times: list[tuple[float, ...]] = []
     for number in range(blocks):
-        both = [(fetch, fetched), (None, processed), ([*fetch, "--then", operations], together)]
-        seconds: dict[Path, float] = {}
-        for command, place in both if number % 2 == 0 else [both[2], *both[:2]]:
-            if command is None:
-                ended = run_command(
-                    [*POOLWISE, "images", str(fetched), str(place), *shlex.split(operations)], None, LIMIT_SECONDS
-                )
-            else:
-                ended = run_command([*command[:4], str(place), *command[4:]], None, LIMIT_SECONDS)
-            seconds[place] = ended.seconds
+        order = [fetched, processed, together] if number % 2 == 0 else [together, fetched, processed]
+        seconds = {place: run_command(sides[place], None, LIMIT_SECONDS).seconds for place in order}
         for place in (fetched, processed, together / "processed"):
             found = sum(path.suffix == ".jpg" for path in place.iterdir())
             if found != count:
                 raise BrokenRun(f"{found} of {count} images are in {place.name}")
         for place in (fetched, processed, together):
             shutil.rmtree(place)
-        times.append((seconds[fetched], seconds[processed], seconds[together]))
+        times.append(tuple(seconds[place] for place in sides))
     print(f"{count} photographs, {LATENCY_SECONDS * 1e3:.0f} ms of latency, {operations!r}")
     for name, column in zip(("fetch alone", "images alone", "pipeline"), zip(*times)):
         print(f"  {name:<14}{Spread.of(column).text(' s')}")
