@@ -118,6 +118,7 @@ class Engine:
         self._input_over = False
         self._cancelled = False
         self.opened = False
+        self.paused = False  # Nothing is started; another stage of a pipeline is being measured.
         self.stages: tuple[()] = ()  # A pipeline has them.
 
     # -- the driver's side; any thread
@@ -203,6 +204,11 @@ class Engine:
         return self.helm.deciding
 
     @property
+    def busy(self) -> bool:
+        """Whether something runs, or could be started."""
+        return bool(self._flights) or bool(self._inbox) or self._pending.ready > 0
+
+    @property
     def inline(self) -> bool:
         """Whether `step` executes items itself, in the thread that calls it."""
         return self.backend.inline
@@ -249,7 +255,7 @@ class Engine:
         """
         settled = self._admit()
         self._submit()
-        starved = not self._pending.ready and len(self._flights) < _FED * self.shape.total
+        starved = (self.paused or not self._pending.ready) and len(self._flights) < _FED * self.shape.total
         began, busy = self.clock.now(), bool(self._flights)
         self.helm.before_wait()
         for event in self.backend.wait(0.0 if settled else self._patience(timeout)):
@@ -297,7 +303,7 @@ class Engine:
     def _submit(self) -> None:
         """Pack pending tasks and give them to the backend, as many batches as its lanes should hold."""
         self._pending.advance(self.clock.now())
-        while self._pending.ready and not self._cancelled:
+        while self._pending.ready and not (self._cancelled or self.paused):
             size = min(self._batch_size(), self._allowed_starts())
             if size < 1 or len(self._flights) >= self._most_flights(size):
                 return

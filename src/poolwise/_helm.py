@@ -70,6 +70,10 @@ class Helm(Protocol):
     def deciding(self) -> bool:
         """Whether shapes are being compared."""
 
+    @property
+    def measuring(self) -> bool:
+        """Whether what else computes in other stages of a pipeline would disturb a measurement."""
+
     def observe(self, done: Done, items: Sequence[Any], failed: int) -> None:
         """Take in an event, with the items that were executed."""
 
@@ -102,7 +106,7 @@ class FixedHelm:
     probe_seconds = 0.0
     held = None
     ground = None
-    deciding = False
+    deciding = measuring = False
 
     def __init__(self, plan: Plan, backend: Backend, meter: Meter, memory_bytes: int | None) -> None:
         self.plan = self.decision = plan
@@ -196,6 +200,10 @@ class PilotHelm:
     @property
     def deciding(self) -> bool:
         return self.pilot.deciding
+
+    @property
+    def measuring(self) -> bool:
+        return self.pilot.measuring
 
     def start(self) -> Shape:
         if not self.pilot.in_children and has_gil():

@@ -10,6 +10,9 @@ anything, so an item is in one stage, waits before one, or is settled; it leaves
 
 A stage holds those before it back without being asked: what it has no room for counts as being in the stage before
 still, whose own room that takes, and so on to the input.
+
+Under `auto` one stage at a time is measured: those that compute, or are to be measured too, start nothing meanwhile, as
+they would use the same cores and the same GIL, and what it gives piles up, as far as bytes allow.
 """
 
 from __future__ import annotations
@@ -27,7 +30,7 @@ from poolwise._core.model import Keeper, Running, Settled
 from poolwise._engine import Engine
 from poolwise._policy.timeline import Timeline
 from poolwise._policy.verdict import class_of
-from poolwise._policy.window import MOST_KNOWN
+from poolwise._policy.window import MOST_KNOWN, Window
 from poolwise._supervisor import NUDGE, Nudge, Supervisor
 
 if TYPE_CHECKING:
@@ -36,6 +39,8 @@ if TYPE_CHECKING:
 
 _JOIN_SECONDS = 5.0
 _FEWEST_WORKERS = 2
+_COMPUTES = 0.1  # Share of the time that its items take, from which on a stage is in the way of one that is measured.
+_LOOK_SECONDS = 0.02
 
 
 @dataclass(slots=True, eq=False)
@@ -63,6 +68,17 @@ class Part:
     def in_hand(self) -> int:
         """Items that were offered and have not left."""
         return self.engine.taken - self.passed
+
+    @property
+    def measuring(self) -> bool:
+        """Whether it is being measured."""
+        return self.engine.helm.measuring and self.engine.busy
+
+    @property
+    def disturbs(self) -> bool:
+        """Whether it is in the way of another one that is being measured."""
+        meter = self.engine.meter
+        return self.engine.helm.measuring or meter.cpu_seconds > _COMPUTES * meter.busy_seconds
 
     def offer(self, items: list[Any], first: int) -> None:
         """Take further items, consecutive from place `first` on; what the stage's own journal knows is not executed."""
@@ -111,6 +127,7 @@ class Pipeline:
         self._in_flight = in_flight
         self._key = key
         self._known = 0
+        self._measured: Part | None = None
         self._inbox: SimpleQueue[tuple[Part | None, Settled | BaseException | Nudge]] = SimpleQueue()
         self._origins: dict[int, Any] = {}  # Items of the input that are in a stage, by their place.
         self._input_over = False
@@ -192,11 +209,15 @@ class Pipeline:
         """Return how many further items may be offered now, or none; see `Engine.room`."""
         windows = [stage.engine.window() for stage in self.stages]
         known = min(self._known, MOST_KNOWN)
-        inside = known + sum(window.near for window in windows)
+        inside = known + sum(window.near for window in windows) + (windows[0].far if self._measured else 0)
         bound = inside + windows[-1].far if waiting else inside
         if self._in_flight is not None:
             bound = min(bound, self._in_flight)
-        return max(0, min(windows[0].near - self.stages[0].in_hand + known, bound - in_hand))
+        return max(0, min(self._room(self.stages[0], windows[0]) + known, bound - in_hand))
+
+    def _room(self, stage: Part, window: Window) -> int:
+        """Return how many items a stage may take: few, but while it is measured, as many as bytes allow."""
+        return (window.far if stage is self._measured else window.near) - stage.in_hand
 
     def close(self, *, drain: bool) -> None:
         """Let go of everything; nobody steps any more."""
@@ -243,7 +264,7 @@ class Pipeline:
         """
         first = self.stages[0]
         before, final = first.passed, list[Settled]()
-        for stage, thing in self._arrived(timeout):
+        for stage, thing in self._arrived(timeout if self._measured is None else _LOOK_SECONDS):
             if isinstance(thing, BaseException):
                 raise thing
             if isinstance(thing, Settled):
@@ -254,11 +275,12 @@ class Pipeline:
         for previous, stage in reversed(list(zip(self.stages, self.stages[1:]))):
             self._forward(previous, stage)
         self._end_inputs()
+        self._measure()
         if self.keeper is not None and final:
             final = self.keeper.keep(final)
         for part in final:
             self._record(part)
-        self.looks_further = first.passed > before
+        self.looks_further = first.passed > before or self._measured is first
         return final
 
     def _arrived(self, timeout: float) -> Iterator[tuple[Part | None, Settled | BaseException | Nudge]]:
@@ -299,11 +321,10 @@ class Pipeline:
             del self._origins[index]
         return part
 
-    @staticmethod
-    def _forward(previous: Part, stage: Part) -> None:
+    def _forward(self, previous: Part, stage: Part) -> None:
         """Offer a stage what waits for it, as far as it has room."""
         while stage.waiting:
-            room = stage.engine.window().near - stage.in_hand
+            room = self._room(stage, stage.engine.window())
             if room < 1:
                 return
             indexes, values = stage.waiting.popleft()
@@ -321,6 +342,16 @@ class Pipeline:
                 stage.input_over = True
                 stage.engine.end_input()
             over = over and stage.in_hand == 0
+
+    def _measure(self) -> None:
+        """Let one stage be measured, if one is to be: what would be in its way starts nothing meanwhile."""
+        if self._measured is None or not self._measured.measuring:
+            self._measured = next((stage for stage in self.stages if stage.measuring), None)
+        for stage in self.stages:
+            paused = self._measured not in (None, stage) and stage.disturbs
+            if stage.engine.paused is not paused:
+                stage.engine.paused = paused
+                stage.engine.wake()
 
     def _record(self, part: Settled) -> None:
         number = len(part.indexes)

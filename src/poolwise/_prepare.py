@@ -111,6 +111,7 @@ def make_engine(
     raises: bool = False,
     long: bool = False,
     company: Callable[[Engine], Company] | None = None,
+    stages: int = 1,
 ) -> Engine:
     """Check the options of a function, make its plan and its engine.
 
@@ -124,6 +125,7 @@ def make_engine(
         raises: the first failed item ends the run.
         long: choose the shape as for a run without end.
         company: gives the other stages of a pipeline; then this engine is one of its stages.
+        stages: of that pipeline, which share the memory.
     """
     if job.group is not None and options.hint is None:
         options = replace(options, hint="io")
@@ -146,7 +148,7 @@ def make_engine(
     rules = Rules(
         spec,
         limits,
-        _budget(limits),
+        _budget(limits, stages),
         retry,
         "fail" if options.on_lost == "fail" else "rerun",
         total,
@@ -335,9 +337,9 @@ def length_of(iterables: tuple[Iterable[Any], ...]) -> int | None:
     return min(lengths)
 
 
-def _budget(limits: Limits) -> Callable[[], int]:
+def _budget(limits: Limits, stages: int) -> Callable[[], int]:
     def budget() -> int:
-        return limits.buffered_bytes or host.available_memory_bytes() // 4
+        return limits.buffered_bytes or host.available_memory_bytes() // (4 * stages)
 
     return budget
 

@@ -78,7 +78,7 @@ def prepare_pipeline(items: Iterable[Any], stages: Sequence[Any], options: Mappi
     for name, job in zip(_names(jobs), jobs):
         choices = replace(_choices(job, name, defaults, limits, len(jobs)), timeline=whole.timeline)
         try:
-            engine = make_engine(job.fn, choices, job.job, total=total, company=company)
+            engine = make_engine(job.fn, choices, job.job, total=total, company=company, stages=len(jobs))
         except UsageError as error:
             raise type(error)(f"stage {name}: {error}") from error
         parts.append(Part(name, engine))

@@ -199,6 +199,13 @@ class Pilot:
         return self.stage is Stage.TRIAL
 
     @property
+    def measuring(self) -> bool:
+        """It compares shapes, or looks at the first items: whatever else computes meanwhile is in the way."""
+        began = self._look.began
+        looking = began is None or self._now - began < 2 * _LONGEST_PROBE_SECONDS
+        return self.stage is Stage.TRIAL or (self.stage is Stage.PROBE and looking)
+
+    @property
     def restless(self) -> bool:
         """It wants to be asked soon, whatever happens: something is being made ready, a window may end, groups came."""
         given = self._given_control
