@@ -41,6 +41,7 @@ _JOIN_SECONDS = 5.0
 _FEWEST_WORKERS = 2
 _COMPUTES = 0.1  # Share of the time that its items take, from which on a stage is in the way of one that is measured.
 _LOOK_SECONDS = 0.02
+_MOST_MEASURED_SECONDS = 2.0  # Of a stage: longer than that the others never stand still for it.
 
 
 @dataclass(slots=True, eq=False)
@@ -53,7 +54,9 @@ class Part:
         recorder: of a journal that the stage has for itself, or None.
         waiting: what the stage before has settled, and this one has no room for: places in the input, and values.
         passed: items that have left it: they were offered to the next stage, or are settled.
+        measured_seconds: for which the others have stood still for it.
         supervisor: steps the engine.
+        input_over: the engine was told that nothing more will come.
     """
 
     name: str
@@ -61,6 +64,7 @@ class Part:
     recorder: Recorder | None = None
     waiting: deque[tuple[Sequence[int], list[Any]]] = field(default_factory=deque)
     passed: int = 0
+    measured_seconds: float = 0.0
     supervisor: Supervisor | None = None
     input_over: bool = False
 
@@ -71,8 +75,8 @@ class Part:
 
     @property
     def measuring(self) -> bool:
-        """Whether it is being measured."""
-        return self.engine.helm.measuring and self.engine.busy
+        """Whether it is to be measured now."""
+        return self.engine.helm.measuring and self.engine.busy and self.measured_seconds < _MOST_MEASURED_SECONDS
 
     @property
     def disturbs(self) -> bool:
@@ -128,6 +132,7 @@ class Pipeline:
         self._key = key
         self._known = 0
         self._measured: Part | None = None
+        self._measured_at = self.started
         self._inbox: SimpleQueue[tuple[Part | None, Settled | BaseException | Nudge]] = SimpleQueue()
         self._origins: dict[int, Any] = {}  # Items of the input that are in a stage, by their place.
         self._input_over = False
@@ -345,6 +350,10 @@ class Pipeline:
 
     def _measure(self) -> None:
         """Let one stage be measured, if one is to be: what would be in its way starts nothing meanwhile."""
+        now = self.clock.now()
+        if self._measured is not None:
+            self._measured.measured_seconds += now - self._measured_at
+        self._measured_at = now
         if self._measured is None or not self._measured.measuring:
             self._measured = next((stage for stage in self.stages if stage.measuring), None)
         for stage in self.stages:
