@@ -291,10 +291,10 @@ class Pipeline:
     def _arrived(self, timeout: float) -> Iterator[tuple[Part | None, Settled | BaseException | Nudge]]:
         try:
             yield self._inbox.get(timeout=timeout)
-            while True:
-                yield self._inbox.get_nowait()
         except Empty:
             return
+        for _ in range(self._inbox.qsize()):  # What comes meanwhile is for the next step.
+            yield self._inbox.get_nowait()
 
     def _take_in(self, stage: Part, part: Settled) -> Iterator[Settled]:
         """Put what a stage has settled before the next one; yield what is final."""
