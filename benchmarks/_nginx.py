@@ -79,8 +79,8 @@ class Server:
 
 
 @contextmanager
-def nginx(photos: int) -> Iterator[Server]:
-    """Start nginx with so many photographs, 0.jpg and on.
+def nginx(photos: int, originals: Path | None = None) -> Iterator[Server]:
+    """Start nginx with so many photographs, 0.jpg and on: made ones, or those of a folder, again and again.
 
     Raises:
         BrokenRun: nginx, or its echo module, is not there, or it does not start.
@@ -91,7 +91,10 @@ def nginx(photos: int) -> Iterator[Server]:
         raise BrokenRun("needs nginx with its echo module (Debian: nginx-light)")
     with tempfile.TemporaryDirectory(prefix="poolwise-bench-") as folder:
         os.chmod(folder, 0o755)  # Workers of nginx are not root.
-        make_photos(Path(folder, "photos"), photos)
+        if originals is None:
+            make_photos(Path(folder, "photos"), photos)
+        else:
+            link_photos(Path(folder, "photos"), photos, originals)
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
@@ -126,6 +129,18 @@ def make_photos(folder: Path, count: int) -> None:
         noise = Image.frombytes("RGB", (160, 120), draw.randbytes(160 * 120 * 3)).resize((640, 480))
         quality = next((q for q in range(20, 96) if _size(noise, path, q) >= PHOTO_BYTES), 95)
         _size(noise, path, quality)
+
+
+def link_photos(folder: Path, count: int, originals: Path) -> None:
+    """Give the photographs of a folder as many names as are wanted."""
+    found = sorted(path for path in originals.iterdir() if path.suffix.lower() in (".jpg", ".jpeg"))
+    if not found:
+        raise BrokenRun(f"no photographs in {originals}")
+    folder.mkdir(parents=True)
+    folder.chmod(0o755)
+    for number in range(count):
+        path = found[number % len(found)]
+        (folder / f"{number}.jpg").symlink_to(path.resolve())
 
 
 def _size(image: object, path: Path, quality: int) -> int:

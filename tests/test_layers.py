@@ -1,7 +1,8 @@
 """The house rules of the source tree: imports only point down, and nothing below the command line speaks or exits.
 
-    _core <- {_policy | _runtime, never each other} <- backends <- {_helm, _recorder} <- _engine <- report <- _drivers
-          <- _prepare <- _api <- {jobs, bench, testing} <- {tour, cli}
+    _core <- {_policy | _runtime, never each other} <- backends <- {_helm, _recorder} <- _engine
+          <- {_supervisor, _pipeline} <- report <- _drivers <- _prepare <- _stages <- _api
+          <- {jobs, bench, testing} <- {tour, cli}
 
 Everything is read from the syntax tree: imports inside functions, under `if TYPE_CHECKING` and by
 `importlib.import_module("poolwise...")` count like all others.
@@ -26,16 +27,19 @@ RANKS = {
     "_helm": 3,
     "_recorder": 3,
     "_engine": 4,
-    "report": 5,
-    "_drivers": 6,
-    "_prepare": 7,
-    "_api": 8,
-    "jobs": 9,
-    "bench": 9,
-    "testing": 9,
-    "tour": 10,
-    "cli": 10,
-    "__main__": 10,
+    "_supervisor": 5,
+    "_pipeline": 5,
+    "report": 6,
+    "_drivers": 7,
+    "_prepare": 8,
+    "_stages": 9,
+    "_api": 10,
+    "jobs": 11,
+    "bench": 11,
+    "testing": 11,
+    "tour": 12,
+    "cli": 12,
+    "__main__": 12,
 }
 STRANGERS = {frozenset({"_policy", "_runtime"})}  # of one rank, and still not to know each other
 PUBLIC = RANKS["_api"]  # who imports `poolwise` itself uses the public names, which stand for _api

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False  # As type checkers know it; importing typing would take ten times as long as all else here.
 if TYPE_CHECKING:
-    from poolwise._api import map, profile, run
+    from poolwise._api import map, pipeline, profile, run
     from poolwise._core.errors import (
         BackendError,
         BackendUnavailable,
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     )
     from poolwise._core.journal import Journal
     from poolwise._core.model import Limits, Outcome, Retry, Shape
+    from poolwise._core.stage import Stage
     from poolwise._drivers import Results, Run
     from poolwise._policy.plan import Plan
     from poolwise._policy.profile import Profile
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0.dev0"
 
 _HOMES = {
-    "poolwise._api": ("map", "profile", "run"),
+    "poolwise._api": ("map", "pipeline", "profile", "run"),
     "poolwise._drivers": ("Results", "Run"),
     "poolwise._policy.plan": ("Plan",),
     "poolwise._policy.profile": ("Profile",),
@@ -65,6 +66,7 @@ _HOMES = {
     ),
     "poolwise._core.journal": ("Journal",),
     "poolwise._core.model": ("Limits", "Outcome", "Retry", "Shape"),
+    "poolwise._core.stage": ("Stage",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -90,6 +92,7 @@ __all__ = [
     "Run",
     "Shape",
     "ShapeError",
+    "Stage",
     "TaskError",
     "TaskFailed",
     "TaskLost",
@@ -98,6 +101,7 @@ __all__ = [
     "UsageError",
     "WorkersLost",
     "map",
+    "pipeline",
     "profile",
     "run",
 ]

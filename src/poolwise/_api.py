@@ -1,4 +1,4 @@
-"""map, run and profile: the public front of the engine. What they do is in `_prepare.py` and `_drivers.py`.
+"""map, run, pipeline and profile: the public front of the engine. What they do is in `_prepare.py` and `_drivers.py`.
 
 Little is imported here at first: where child processes are wanted, the forkserver starts meanwhile.
 """
@@ -14,10 +14,11 @@ if TYPE_CHECKING:
     from poolwise._core.job import Job
     from poolwise._core.journal import Journal
     from poolwise._core.model import Limits, Retry, Shape
+    from poolwise._core.stage import JobStage, Stage
     from poolwise._drivers import Results, Run
     from poolwise._policy.profile import Profile
 
-__all__ = ["map", "profile", "run"]
+__all__ = ["map", "pipeline", "profile", "run"]
 
 R = TypeVar("R")
 
@@ -34,6 +35,26 @@ class Options(TypedDict, total=False):
     isolate: bool
     on_lost: Literal["rerun", "fail"]
     setup: Callable[[], object] | None
+    limits: Limits | None
+    key: Callable[[Any], Any] | None
+    progress: bool
+    total: int | None
+    journal: str | os.PathLike[str] | Journal | None
+    timeline: bool
+
+
+class PipelineOptions(TypedDict, total=False):
+    """The options of `pipeline`, for type checkers; `pipeline` says what they mean."""
+
+    shape: str | Shape
+    backend: str
+    hint: Literal["io", "cpu"] | None
+    retry: int | Retry
+    timeout: float | None
+    isolate: bool
+    on_lost: Literal["rerun", "fail"]
+    setup: Callable[[], object] | None
+    ordered: bool
     limits: Limits | None
     key: Callable[[Any], Any] | None
     progress: bool
@@ -178,6 +199,40 @@ def run(
         timeline,
     )  # fmt: skip
     return Run.over(prepare(fn, iterables, choices, raises=False))
+
+
+def pipeline(
+    items: Iterable[Any], *stages: Callable[..., Any] | Stage | JobStage, **options: Unpack[PipelineOptions]
+) -> Run[Any]:
+    """Apply one function after another to every item, all of them at a time; iterate over Outcomes as they complete.
+
+    Each stage has a shape of its own, which `auto` measures and chooses as for `run`, over the same cores. A stage is
+    given what the one before it returned, as soon as it has room; a slow stage holds back those before it. A stage
+    of shape 1x1 runs in a thread of its own. An item that fails goes no further: its outcome is that failure, and
+    `Outcome.stage` names the stage. No item failure raises.
+
+    Args:
+        items: the input; taken lazily, in the thread that iterates.
+        *stages: functions; built-in jobs, such as `poolwise.jobs.fetch.fetch_stage("photos")`; or `Stage(fn, ...)`, a
+            function with options of its own.
+        **options: `shape`, `backend`, `hint`, `retry`, `timeout`, `isolate`, `on_lost` and `setup` are those of every
+            stage that does not say otherwise. `ordered`, `key`, `progress`, `total` and `timeline` are as for `run`.
+            `limits` may bound `in_flight`, items taken and not yet yielded, and `buffered_bytes`, both in all stages
+            together. `journal` records how an item ended, at its last stage or where it failed; an item that was under
+            way when a run was killed begins at the first stage again.
+
+    Returns:
+        An iterator of `Outcome`, exactly one for each item, that is also a context manager. Its `plan` is that of the
+        slowest stage; its `report().stages` has one for each.
+
+    Raises:
+        UsageError: before work starts, where a stage or an option cannot be meant.
+        BackendError: while iterating, where the workers of a stage as a whole fail.
+        JournalError: as for `run`.
+    """
+    from poolwise._stages import prepare_pipeline
+
+    return prepare_pipeline(items, stages, options)
 
 
 def profile(

@@ -15,6 +15,7 @@ import time
 import warnings
 import weakref
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from functools import partial
 from itertools import chain, islice
 from operator import length_hint
@@ -22,36 +23,29 @@ from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast, runtime_checkable
 
-from poolwise._core.errors import InternalError, PoolwiseError
 from poolwise._core.model import Outcome, Settled, exception_to_raise
-from poolwise._engine import Engine
 from poolwise._policy.order import runs
 from poolwise._policy.outcomes import key_of, outcomes
 from poolwise._policy.plan import Plan
 from poolwise._policy.profile import Profile, plan_to_dict
+from poolwise._supervisor import NUDGE, STEP_SECONDS, Nudge, Supervisor
 from poolwise.report.summary import Report
 
 if TYPE_CHECKING:
     from poolwise._core.story import Story
+    from poolwise._engine import Engine
+    from poolwise._pipeline import Pipeline
     from poolwise._recorder import Recorder
     from poolwise._runtime.progress import Progress, Snapshot
 
 R = TypeVar("R")
 _Self = TypeVar("_Self", bound="_Iteration[Any]")
 
-_STEP_SECONDS = 60.0
 _PULL_QUICK_SECONDS = 0.0005
 _MOST_PULLED = 8192
 _PULLED_BLINDLY = 128
 _JOIN_SECONDS = 5.0
 _KEPT_SLICES, _KEPT_SAMPLES, _KEPT_MARKS = 2_000, 500, 300  # Of the story, in a journal.
-
-
-class _Nudge:
-    """Wakes a consumer that waits: something other than a settled part has changed."""
-
-
-_NUDGE = _Nudge()
 
 
 @runtime_checkable
@@ -82,7 +76,7 @@ class Stream:
 
     def __init__(
         self,
-        engine: Engine,
+        engine: Engine | Pipeline,
         source: Iterator[Any],
         *,
         ordered: bool,
@@ -100,7 +94,7 @@ class Stream:
         self._placed = placed
         self._recorder = recorder
         self._progress: Progress | None = None
-        self._ready: SimpleQueue[Settled | BaseException | _Nudge] = SimpleQueue()
+        self._ready: SimpleQueue[Settled | BaseException | Nudge] = SimpleQueue()
         self._held: dict[int, Settled] = {}
         self._next_index = 0
         self._pull_size = 1
@@ -109,7 +103,7 @@ class Stream:
         self._warned = False
         self._input_error: Exception | None = None
         self._failure: BaseException | None = None
-        self._supervisor: _Supervisor | None = None
+        self._supervisor: Supervisor | None = None
         self._started = self._closed = False
         self._close_lock = threading.Lock()
         self.seconds: float | None = None
@@ -126,32 +120,32 @@ class Stream:
     def drain(self) -> None:
         """Take no more from the input; finish what was taken."""
         self._draining = True
-        self._ready.put(_NUDGE)
+        self._ready.put(NUDGE)
 
     def cancel(self) -> None:
         """Settle nothing more."""
         self.engine.cancel()
-        self._ready.put(_NUDGE)
+        self._ready.put(NUDGE)
         if self._supervisor is not None:  # Otherwise the consumer's thread may be executing an item.
             self.close()
 
     def _rouse(self) -> None:
         """There may be input again: wake the consumer, wherever it waits."""
-        self._ready.put(_NUDGE)
-        if self.engine.backend.inline:
-            self.engine.backend.wake()
+        self._ready.put(NUDGE)
+        if self.engine.inline:
+            self.engine.wake()
 
     def snapshot(self) -> Snapshot:
         """Return how far the run is, for the progress display."""
         from poolwise._runtime.progress import Snapshot
 
         engine = self.engine
-        return Snapshot(engine.settled, engine.failed, engine.rules.total, str(engine.shape), self.elapsed())
+        return Snapshot(engine.settled, engine.failed, engine.total, str(engine.shape), self.elapsed())
 
     @property
     def plan(self) -> Plan:
         """The plan as it stands; as it was at the end, once the run is over."""
-        return self._last_plan or self.engine.helm.plan
+        return self._last_plan or self.engine.plan
 
     def elapsed(self) -> float:
         """Return seconds since work started, 0 where it has not."""
@@ -161,34 +155,15 @@ class Stream:
 
     def report(self) -> Report:
         """Return what was done so far."""
-        engine = self.engine
-        return Report(
-            plan=self.plan,
-            done=engine.settled - engine.failed,
-            failed=engine.failed,
-            retried=engine.retried,
-            workers_lost=engine.workers_lost,
-            seconds=self.elapsed(),
-            busy_seconds=engine.meter.busy_seconds,
-            cpu_seconds=engine.meter.cpu_seconds,
-            failures=dict(engine.failures),
-            probe_seconds=engine.helm.probe_seconds,
-            held=engine.helm.held,
-            recorded=engine.recorded,
-            _tell=self.story,
-        )
+        from poolwise.report.live import report_of
+
+        return report_of(self.engine, self.plan, self.elapsed(), self.story)
 
     def story(self) -> Story:
         """Return what happened so far, and why."""
-        from poolwise._runtime.host import facts
-        from poolwise._runtime.identity import name_of
-        from poolwise.report.live import tell
+        from poolwise.report.live import story_of
 
-        engine, report = self.engine, self.report()
-        record = engine.timeline.record(engine.started + report.seconds, engine.settled)
-        began = engine.started + engine.clock.epoch
-        title = name_of(engine.rules.spec.fn)
-        return tell(report, record, title=title, began=began, ground=engine.helm.ground, host=facts())
+        return story_of(self.engine, self.report())
 
     # -- from the consumer's thread
 
@@ -208,7 +183,7 @@ class Stream:
             raise
         if self._progress is not None:
             self._progress.start()
-        if not self.engine.backend.inline:
+        if not self.engine.inline:
             self._supervise()
             if feed:
                 self._pull(left=0, waiting=False)
@@ -239,7 +214,7 @@ class Stream:
                 self.handed += len(part.indexes)
                 self.engine.timeline.hand(part, self.key)
                 # The input is quick: keep the lanes fed while the consumer is away.
-                if self._pull_size > 1 and not self.engine.backend.inline:
+                if self._pull_size > 1 and not self.engine.inline:
                     self._pull(left=left + len(part.indexes), waiting=False)
                 return part
             if self.engine.finished and self.handed >= self.engine.taken:  # What is settled may still be on its way.
@@ -247,7 +222,7 @@ class Stream:
                 self.close()  # Whether everything could be recorded is to be heard now.
                 return None
             more = self._pull(left=left, waiting=True)
-            if self.engine.backend.inline:
+            if self.engine.inline:
                 self._outlast_supervisor()
                 self._step_here(wait=not more)
             else:
@@ -280,7 +255,7 @@ class Stream:
             if part is not None:
                 return part
 
-    def _arrange(self, arrived: Settled | BaseException | _Nudge) -> Settled | None:
+    def _arrange(self, arrived: Settled | BaseException | Nudge) -> Settled | None:
         """Hand a part through, or keep it until its turn."""
         if isinstance(arrived, Settled):
             if not self._ordered:
@@ -310,17 +285,13 @@ class Stream:
         """Take items while there is room and it is quick; returns whether there is room for more."""
         engine = self.engine
         while not self._exhausted:
-            window = engine.window()
-            in_hand = engine.taken - self.handed + left
-            room = window.near - in_hand
-            if waiting:
-                room = min(window.far - in_hand, window.near - (engine.taken - engine.settled))
-            if room < window.least or engine.finished:
+            room = engine.room(engine.taken - self.handed + left, waiting=waiting)
+            if room == 0 or engine.finished:
                 return False
             if self._feed is not None and not self._feed.ready():
                 return False
             quick = self._take(min(room, self._pull_size))
-            if not quick or engine.backend.inline:
+            if not quick or engine.inline:
                 return True
         return False
 
@@ -363,14 +334,7 @@ class Stream:
             engine.offer(items, first)
             return
         try:
-            for share in recorder.sift(items, first):
-                if share.items:
-                    engine.offer(share.items, first)
-                elif share.known is not None:
-                    engine.offer_known(share.known)
-                else:
-                    engine.expect(share.count)
-                first += share.count
+            engine.offer_shares(recorder.sift(items, first), first)
         except Exception as error:  # An item that has no key: the input is over, as far as it can be used.
             self._input_error = self._input_error or error
             self._exhausted = True
@@ -391,7 +355,7 @@ class Stream:
 
     def _step_here(self, *, wait: bool) -> None:
         """Step the engine in the consumer's thread (shape 1x1)."""
-        for part in self.engine.step(_STEP_SECONDS if wait else 0.0):
+        for part in self.engine.step(STEP_SECONDS if wait else 0.0):
             self._ready.put(part)
 
     def _outlast_supervisor(self) -> None:
@@ -403,7 +367,7 @@ class Stream:
 
     def _supervise(self) -> None:
         if self._supervisor is None or self._supervisor.over.is_set():
-            self._supervisor = _Supervisor(self.engine, self._ready)
+            self._supervisor = Supervisor(self.engine, self._ready.put)
             self._supervisor.start()
 
     # -- the end
@@ -415,83 +379,41 @@ class Stream:
                 return
             self._closed = True
         self.seconds = self.elapsed()
-        self._last_plan = self.engine.helm.plan
+        self._last_plan = self.engine.plan
         complete = self.engine.finished and not self.engine.cancelled and self._failure is None
         self.engine.cancel()
         if self._supervisor is not None:
             self._supervisor.outlast(_JOIN_SECONDS)
-        self.engine.helm.close()
-        if self.engine.opened:
-            self.engine.backend.close(drain=complete)
+        self.engine.close(drain=complete)
         if self._progress is not None:
             self._progress.stop()
-        if self._recorder is not None:
-            self._recorder.close(self._facts(), complete=complete)
-
-    def _facts(self) -> dict[str, Any]:
-        """Return what a journal keeps of the run, beside its outcomes."""
-        report, story = self.report(), self.story()
-        facts = {
-            "plan": plan_to_dict(report.plan),
-            "explanation": story.explanation,
-            "done": report.done,
-            "failed": report.failed,
-            "recorded": report.recorded,
-            "retried": report.retried,
-            "workers_lost": report.workers_lost,
-            "seconds": report.seconds,
-            "busy_seconds": report.busy_seconds,
-            "cpu_seconds": report.cpu_seconds,
-            "failures": dict(report.failures),
-        }
-        if report.done + report.failed > report.recorded:  # Nothing else is worth a page.
-            facts["story"] = story.abridged(_KEPT_SLICES, _KEPT_SAMPLES, _KEPT_MARKS).to_dict()
-        return facts
+        with ExitStack() as journals:  # All are closed, whatever one of them raises.
+            if self._recorder is not None:
+                journals.callback(self._recorder.close, _facts(self.report(), self.story()), complete=complete)
+            for place, stage in enumerate(self.engine.stages):
+                if stage.recorder is not None:
+                    facts = _facts(self.report().stages[place], self.story().stages[place])
+                    journals.callback(stage.recorder.close, facts, complete=complete)
 
 
-class _Supervisor(threading.Thread):
-    """Steps the engine until it is finished, or its work moves into the consumer's thread.
-
-    Attributes:
-        over: it will not touch the engine any more.
-    """
-
-    def __init__(self, engine: Engine, ready: SimpleQueue[Any]) -> None:
-        super().__init__(name="poolwise-supervisor", daemon=True)
-        self.over = threading.Event()
-        self._engine = engine
-        self._queue = ready
-        self._begun = False
-
-    def run(self) -> None:
-        """Step; whatever goes wrong is the consumer's to hear."""
-        self._begun = True
-        engine, ready = self._engine, self._queue
-        try:
-            while not engine.finished and not engine.backend.inline:
-                parts = engine.step(_STEP_SECONDS)
-                for part in parts:
-                    ready.put(part)
-                if engine.looks_further and not parts:
-                    ready.put(_NUDGE)
-        except PoolwiseError as error:
-            ready.put(error)
-        except BaseException as error:
-            problem = InternalError(f"the engine failed ({type(error).__name__}: {error}): please report this")
-            problem.__cause__ = error
-            ready.put(problem)
-        finally:
-            self.over.set()
-            ready.put(_NUDGE)
-
-    def outlast(self, seconds: float | None = None) -> None:
-        """Wait until it is over, up to `seconds`.
-
-        `Thread.join` raises where Ctrl-C came while the thread was being started. One that has not begun by now finds
-        the engine cancelled, and does nothing.
-        """
-        if self._begun and threading.current_thread() is not self:
-            self.over.wait(seconds)
+def _facts(report: Report, story: Story) -> dict[str, Any]:
+    """Return what a journal keeps of a run, beside its outcomes."""
+    facts = {
+        "plan": plan_to_dict(report.plan),
+        "explanation": story.explanation,
+        "done": report.done,
+        "failed": report.failed,
+        "recorded": report.recorded,
+        "retried": report.retried,
+        "workers_lost": report.workers_lost,
+        "seconds": report.seconds,
+        "busy_seconds": report.busy_seconds,
+        "cpu_seconds": report.cpu_seconds,
+        "failures": dict(report.failures),
+    }
+    if report.done + report.failed > report.recorded:  # Nothing else is worth a page.
+        facts["story"] = story.abridged(_KEPT_SLICES, _KEPT_SAMPLES, _KEPT_MARKS).to_dict()
+    return facts
 
 
 class _Chunks:
@@ -603,7 +525,7 @@ def profile_of(run: Run[Any], seconds: float) -> Profile:
     with run:
         for _ in run:
             elapsed = time.perf_counter() - begun
-            if elapsed > 2 * seconds or (elapsed > seconds and not run._stream.engine.helm.deciding):
+            if elapsed > 2 * seconds or (elapsed > seconds and not run._stream.engine.deciding):
                 run.drain()
     report = run.report()
     items = report.done + report.failed

@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import count
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from poolwise._core.clock import Clock
 from poolwise._core.errors import TaskError, TaskLost, WorkersLost
@@ -43,6 +43,10 @@ from poolwise._policy.verdict import (
 from poolwise._policy.window import LOOK_AHEAD, Window, window
 from poolwise._runtime.wire import sampled_bytes
 from poolwise.backends import Backend
+
+if TYPE_CHECKING:
+    from poolwise._policy.plan import Plan
+    from poolwise._recorder import Share
 
 _COROUTINE_GRACE_SECONDS = 0.5  # Their loop cancels them first, unless it is blocked; see `lanes.answerable`.
 _LONGEST_WAIT_SECONDS = 60.0
@@ -84,7 +88,7 @@ class Engine:
         self.helm = helm
         self.shape = helm.plan.shape
         self.meter = meter
-        self._keeper = keeper
+        self.keeper = keeper
         self.timeline = timeline or Timeline()
         self.taken = 0  # Offered.
         self.settled = 0  # With a final outcome.
@@ -114,6 +118,8 @@ class Engine:
         self._input_over = False
         self._cancelled = False
         self.opened = False
+        self.paused = False  # Nothing is started; another stage of a pipeline is being measured.
+        self.stages: tuple[()] = ()  # A pipeline has them.
 
     # -- the driver's side; any thread
 
@@ -147,9 +153,24 @@ class Engine:
         """Take further items of the input; their outcomes are those of items taken before."""
         self.taken += number
 
+    def offer_shares(self, shares: Iterable[Share], first: int) -> None:
+        """Take further items of the input, consecutive from place `first` on, as a recorder has told them apart."""
+        for share in shares:
+            if share.items:
+                self.offer(share.items, first)
+            elif share.known is not None:
+                self.offer_known(share.known)
+            else:
+                self.expect(share.count)
+            first += share.count
+
     def end_input(self) -> None:
         """There will be no more offers: finish what was taken."""
         self._input_over = True
+        self.backend.wake()
+
+    def wake(self) -> None:
+        """End a `step` that waits."""
         self.backend.wake()
 
     def cancel(self) -> None:
@@ -166,6 +187,44 @@ class Engine:
     def finished(self) -> bool:
         """Everything that was offered is settled and nothing more will come, or the run is cancelled."""
         return self._cancelled or (self._input_over and self.settled >= self.taken)
+
+    @property
+    def total(self) -> int | None:
+        """Items of the whole run, where that is known."""
+        return self.rules.total
+
+    @property
+    def plan(self) -> Plan:
+        """The plan as it stands."""
+        return self.helm.plan
+
+    @property
+    def deciding(self) -> bool:
+        """Whether shapes are being compared."""
+        return self.helm.deciding
+
+    @property
+    def busy(self) -> bool:
+        """Whether something runs, or could be started."""
+        return bool(self._flights) or bool(self._inbox) or self._pending.ready > 0
+
+    @property
+    def inline(self) -> bool:
+        """Whether `step` executes items itself, in the thread that calls it."""
+        return self.backend.inline
+
+    def room(self, in_hand: int, *, waiting: bool) -> int:
+        """Return how many further items may be offered now, or none.
+
+        Args:
+            in_hand: items taken and not yet yielded.
+            waiting: the consumer waits, perhaps for a straggler.
+        """
+        window = self.window()
+        room = window.near - in_hand
+        if waiting:
+            room = min(window.far - in_hand, window.near - (self.taken - self.settled))
+        return room if room >= window.least else 0
 
     def window(self) -> Window:
         """Return how many items may be between input and consumer."""
@@ -196,13 +255,13 @@ class Engine:
         """
         settled = self._admit()
         self._submit()
-        starved = not self._pending.ready and len(self._flights) < _FED * self.shape.total
+        starved = (self.paused or not self._pending.ready) and len(self._flights) < _FED * self.shape.total
         began, busy = self.clock.now(), bool(self._flights)
         self.helm.before_wait()
         for event in self.backend.wait(0.0 if settled else self._patience(timeout)):
             self._settle(event, settled)
-        if self._keeper is not None and settled:
-            settled = self._keeper.keep(settled)
+        if self.keeper is not None and settled:
+            settled = self.keeper.keep(settled)
         if busy:
             self.active_seconds += self.clock.now() - began
         for part in settled:
@@ -212,6 +271,12 @@ class Engine:
         self.timeline.tick(self.clock.now(), self.settled, self.shape, self.helm)
         self._submit()
         return settled
+
+    def close(self, *, drain: bool) -> None:
+        """Let go of everything; nobody steps any more. With `drain`, what was submitted is finished first."""
+        self.helm.close()
+        if self.opened:
+            self.backend.close(drain=drain)
 
     @property
     def remaining(self) -> int | None:
@@ -238,7 +303,7 @@ class Engine:
     def _submit(self) -> None:
         """Pack pending tasks and give them to the backend, as many batches as its lanes should hold."""
         self._pending.advance(self.clock.now())
-        while self._pending.ready and not self._cancelled:
+        while self._pending.ready and not (self._cancelled or self.paused):
             size = min(self._batch_size(), self._allowed_starts())
             if size < 1 or len(self._flights) >= self._most_flights(size):
                 return
@@ -301,7 +366,7 @@ class Engine:
         batch, number = flight.batch, len(done.values)
         if done.returned:
             self._give_back(flight, done.returned[0])
-        self.meter.add(number, done.seconds, done.cpu_seconds, done.resident_bytes)
+        self.meter.add(number, done.seconds, done.cpu_seconds, done.resident_bytes, own=done.worker == 0)
         self.meter.value_bytes.add(number, done.bytes or sampled_bytes(done.values))
         self.helm.observe(done, batch.items[done.first : done.first + number], len(done.failures))
         self.timeline.add(done, batch.indexes)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any, Protocol
 
@@ -29,6 +30,19 @@ _SAMPLE = 16
 
 Scout = Callable[[Sequence[Any], Sequence[Any]], tuple[float, str | None]]
 """Of some items and their values: the seconds that sending one and fetching the other take, and why that fails."""
+
+
+@dataclass(frozen=True, slots=True)
+class Company:
+    """The other stages of a pipeline, which use the same cores, and run in the same process.
+
+    Attributes:
+        cpu_seconds: CPU seconds that their items have used in this process.
+        workers: worker processes that they leave room for, or None while that is not known.
+    """
+
+    cpu_seconds: Callable[[], float]
+    workers: Callable[[], int | None]
 
 
 class Helm(Protocol):
@@ -55,6 +69,10 @@ class Helm(Protocol):
     @property
     def deciding(self) -> bool:
         """Whether shapes are being compared."""
+
+    @property
+    def measuring(self) -> bool:
+        """Whether what else computes in other stages of a pipeline would disturb a measurement."""
 
     def observe(self, done: Done, items: Sequence[Any], failed: int) -> None:
         """Take in an event, with the items that were executed."""
@@ -88,7 +106,7 @@ class FixedHelm:
     probe_seconds = 0.0
     held = None
     ground = None
-    deciding = False
+    deciding = measuring = False
 
     def __init__(self, plan: Plan, backend: Backend, meter: Meter, memory_bytes: int | None) -> None:
         self.plan = self.decision = plan
@@ -132,6 +150,7 @@ class PilotHelm:
         meter: of the same run.
         scout: says what sending costs.
         memory_bytes: that all workers may hold, or None.
+        company: the other stages of a pipeline, or None.
     """
 
     def __init__(
@@ -142,6 +161,7 @@ class PilotHelm:
         meter: Meter,
         scout: Scout,
         memory_bytes: int | None = None,
+        company: Company | None = None,
     ) -> None:
         self.pilot = pilot
         self._backend = backend
@@ -149,6 +169,7 @@ class PilotHelm:
         self._meter = meter
         self._scout = scout
         self._memory_bytes = memory_bytes
+        self._company = company
         self._probe = Probe()
         self._cpu = 0.0
         self._children = 0.0
@@ -180,6 +201,10 @@ class PilotHelm:
     def deciding(self) -> bool:
         return self.pilot.deciding
 
+    @property
+    def measuring(self) -> bool:
+        return self.pilot.measuring
+
     def start(self) -> Shape:
         if not self.pilot.in_children and has_gil():
             self._probe.start()
@@ -193,7 +218,8 @@ class PilotHelm:
 
     def _read(self) -> tuple[float, float]:
         clocks = self._probe.clocks()
-        return clocks.process_cpu, clocks.children_cpu
+        others = 0.0 if self._company is None else self._company.cpu_seconds()
+        return clocks.process_cpu - others, clocks.children_cpu
 
     def observe(self, done: Done, items: Sequence[Any], failed: int) -> None:
         if done.values and self._wire is None and self._settled_at is None:
@@ -202,6 +228,8 @@ class PilotHelm:
 
     def steer(self, shape: Shape, remaining: int | None, *, starved: bool) -> Shape:
         self._respect_memory(shape)
+        if self._company is not None and (most := self._company.workers()) is not None:
+            self.pilot.share_cores(most)
         if self.pilot.resting and shape == self.pilot.shape:
             return shape
         shape = self._follow(shape, remaining, starved)
@@ -284,6 +312,7 @@ class PilotHelm:
             idle=idle_seconds,
             running_since=lambda at: any(task.started < at for task in self._backend.running()),
             can_knock=has_gil(),
+            alone=self._company is None,
         )
 
     @property

@@ -14,14 +14,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from poolwise import backends
-from poolwise._core.clock import SystemClock
+from poolwise._core.clock import Clock, SystemClock
 from poolwise._core.errors import NotPicklableError, UnknownNameError, UsageError
 from poolwise._core.job import NO_JOB, Job
 from poolwise._core.journal import Journal
 from poolwise._core.model import Limits, Retry, Rules, Shape, Spec, check_number
 from poolwise._drivers import Stream
 from poolwise._engine import Engine
-from poolwise._helm import FixedHelm, Helm, PilotHelm, Scout
+from poolwise._helm import Company, FixedHelm, Helm, PilotHelm, Scout
 from poolwise._policy.groups import GroupLanes, Groups
 from poolwise._policy.meter import Meter
 from poolwise._policy.order import reordered
@@ -80,19 +80,62 @@ def prepare(
         options: as they were given.
         raises: the first failed item ends the run (`map`).
         long: choose the shape as for a run without end (`profile`).
+        job: what a built-in job tells the engine.
+    """
+    if not callable(fn):
+        raise UsageError(f"the first argument must be a function, not {type(fn).__qualname__}")
+    if not iterables:
+        raise UsageError(f"there is nothing to apply {name_of_function(fn)} to; give an iterable after it")
+    for place, iterable in enumerate(iterables, 1):
+        check_iterable(iterable, f"iterable {place}")
+    total = options.total if options.total is not None else length_of(iterables)
+    engine = make_engine(fn, options, job, total=total, starred=len(iterables) > 1, raises=raises, long=long)
+    source: Iterator[Any] = iter(iterables[0]) if len(iterables) == 1 else zip(*iterables)
+    if job.order is not None:
+        source = reordered(job.order, source)
+    engine.keeper = recorder = _recorder(fn, options, engine.clock, job.owner)
+    placed = job.order is not None
+    stream = Stream(engine, source, ordered=options.ordered, key=options.key, recorder=recorder, placed=placed)
+    if options.progress:
+        stream.show(progress_of(name_of_function(fn), stream))
+    return stream
+
+
+def make_engine(
+    fn: Callable[..., Any],
+    options: Choices,
+    job: Job,
+    *,
+    total: int | None,
+    starred: bool = False,
+    raises: bool = False,
+    long: bool = False,
+    company: Callable[[Engine], Company] | None = None,
+    stages: int = 1,
+) -> Engine:
+    """Check the options of a function, make its plan and its engine.
+
+    Args:
+        fn: the function.
+        options: as they were given.
         job: what a built-in job tells the engine. One with groups waits, for all that anybody knows: that is the hint
             where there is none.
+        total: items, where that is known.
+        starred: items are tuples of arguments.
+        raises: the first failed item ends the run.
+        long: choose the shape as for a run without end.
+        company: gives the other stages of a pipeline; then this engine is one of its stages.
+        stages: of that pipeline, which share the memory.
     """
     if job.group is not None and options.hint is None:
         options = replace(options, hint="io")
-    retry = _check(fn, iterables, options)
+    retry = _check(options)
     limits = options.limits or Limits()
-    total = options.total if options.total is not None else _length(iterables)
     given = _circumstances(fn, options, limits, total)
     plan, given = _plan(fn, options, given)
     spec = Spec(
         fn,
-        starred=len(iterables) > 1,
+        starred=starred,
         coroutine=given.coroutine,
         setup=options.setup,
         isolate=plan.isolate or (limits.memory is not None and plan.shape.workers > 1),  # Begins with one child.
@@ -100,11 +143,12 @@ def prepare(
         items_per_worker=limits.items_per_worker,
         cores=given.cores,
         fail_fast=raises and retry is None and job.settle is None,
+        fed=company is not None,
     )
     rules = Rules(
         spec,
         limits,
-        _budget(limits),
+        _budget(limits, stages),
         retry,
         "fail" if options.on_lost == "fail" else "rerun",
         total,
@@ -117,26 +161,19 @@ def prepare(
         most = room.most_total if options.shape == "auto" else plan.shape.total
         pending = groups = Groups(job.group, job.group_limits, job.weight, most, rules.buffered_bytes)
         control = GroupLanes(groups) if job.group is not None else None
+    timeline = Timeline(LARGE if options.timeline else SMALL)
+    engine = Engine(backend, rules, clock, helm, meter, None, timeline, pending, job.settle)
     if options.shape == "auto" and not (given.in_worker or given.in_lane):
         eager = given.coroutine or (options.hint == "io" and plan.shape.workers == 1 and not plan.isolate)
         pilot = Pilot(
             plan, room, coroutine=given.coroutine, isolate=plan.isolate, eager=eager, long=long, control=control
         )
-        helm = PilotHelm(pilot, backend, clock, meter, _scout(fn, options.setup), limits.memory)
-    source: Iterator[Any] = iter(iterables[0]) if len(iterables) == 1 else zip(*iterables)
-    if job.order is not None:
-        source = reordered(job.order, source)
-    recorder = _recorder(fn, options, clock, job.owner)
-    timeline = Timeline(LARGE if options.timeline else SMALL)
-    engine = Engine(backend, rules, clock, helm, meter, recorder, timeline, pending, job.settle)
-    placed = job.order is not None
-    stream = Stream(engine, source, ordered=options.ordered, key=options.key, recorder=recorder, placed=placed)
-    if options.progress:
-        stream.show(_progress(fn, stream))
-    return stream
+        others = None if company is None else company(engine)
+        engine.helm = PilotHelm(pilot, backend, clock, meter, _scout(fn, options.setup), limits.memory, others)
+    return engine
 
 
-def _recorder(fn: Callable[..., Any], options: Choices, clock: SystemClock, owner: str) -> Recorder | None:
+def _recorder(fn: Callable[..., Any], options: Choices, clock: Clock, owner: str) -> Recorder | None:
     """Open the journal."""
     if options.journal is None:
         return None
@@ -194,7 +231,7 @@ def _plan(fn: Callable[..., Any], options: Choices, given: Circumstances) -> tup
     from poolwise._runtime import wire
 
     try:
-        wire.dump_function((fn, options.setup), _name(fn))
+        wire.dump_function((fn, options.setup), name_of_function(fn))
     except NotPicklableError:
         if options.shape != "auto" or options.isolate or not needs_children(given):
             raise
@@ -211,7 +248,7 @@ def _scout(fn: Callable[..., Any], setup: Callable[[], object] | None) -> Scout:
         from poolwise._runtime import wire
 
         try:
-            wire.dump_function((fn, setup), _name(fn))
+            wire.dump_function((fn, setup), name_of_function(fn))
         except NotPicklableError as error:
             return 0.0, str(error).partition(";")[0]
         spent = 0.0
@@ -237,19 +274,12 @@ def _copy(parcel: Any) -> Callable[[int, memoryview], None]:
     return fill
 
 
-def _check(fn: Callable[..., Any], iterables: tuple[Iterable[Any], ...], options: Choices) -> Retry | None:
+def _check(options: Choices) -> Retry | None:
     """Check the options.
 
     Raises:
         UsageError: naming the one that is wrong.
     """
-    if not callable(fn):
-        raise UsageError(f"the first argument must be a function, not {type(fn).__qualname__}")
-    if not iterables:
-        raise UsageError(f"there is nothing to apply {_name(fn)} to; give an iterable after it")
-    for place, iterable in enumerate(iterables, 1):
-        if not hasattr(type(iterable), "__iter__") and not hasattr(type(iterable), "__getitem__"):
-            raise UsageError(f"iterable {place} is a {type(iterable).__qualname__}, which cannot be iterated")
     if not isinstance(options.shape, (str, Shape)):
         raise UsageError(f'shape is {options.shape!r}; it must be a Shape or text such as "auto" or "2x1"')
     if options.hint not in (None, "io", "cpu"):
@@ -283,7 +313,17 @@ def is_coroutine_function(fn: Any) -> bool:
     return inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(getattr(fn, "__call__", None))  # noqa: B004
 
 
-def _length(iterables: tuple[Iterable[Any], ...]) -> int | None:
+def check_iterable(iterable: Any, what: str) -> None:
+    """Check that something can be iterated over.
+
+    Raises:
+        UsageError: calling it what `what` says.
+    """
+    if not hasattr(type(iterable), "__iter__") and not hasattr(type(iterable), "__getitem__"):
+        raise UsageError(f"{what} is a {type(iterable).__qualname__}, which cannot be iterated")
+
+
+def length_of(iterables: tuple[Iterable[Any], ...]) -> int | None:
     """Return how many items there will be; None where one of the iterables does not know."""
     lengths = []
     for iterable in iterables:
@@ -297,20 +337,22 @@ def _length(iterables: tuple[Iterable[Any], ...]) -> int | None:
     return min(lengths)
 
 
-def _budget(limits: Limits) -> Callable[[], int]:
+def _budget(limits: Limits, stages: int) -> Callable[[], int]:
     def budget() -> int:
-        return limits.buffered_bytes or host.available_memory_bytes() // 4
+        return limits.buffered_bytes or host.available_memory_bytes() // (4 * stages)
 
     return budget
 
 
-def _name(fn: Any) -> str:
+def name_of_function(fn: Any) -> str:
+    """Return what a function is called, without its module."""
     while isinstance(fn, functools.partial):
         fn = fn.func
     return str(getattr(fn, "__qualname__", type(fn).__qualname__))
 
 
-def _progress(fn: Any, stream: Stream) -> Progress:
+def progress_of(label: str, stream: Stream) -> Progress:
+    """Return what shows how far a run is."""
     from poolwise._runtime.progress import Progress
 
-    return Progress(stream.snapshot, label=_name(fn))
+    return Progress(stream.snapshot, label=label)

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, assert_type
 
 import poolwise
-from poolwise.jobs.fetch import Fetched, fetch
+from poolwise.jobs.fetch import Fetched, fetch, fetch_stage
+from poolwise.jobs.images_stage import images_stage
 
 
 def half(x: int) -> float:
@@ -106,6 +107,21 @@ def check_wrong_options() -> None:
     poolwise.map(half, [1], workers=4)  # type: ignore[call-overload]
     poolwise.map(42, [1])  # type: ignore[call-overload]
     poolwise.map(half, 42)  # type: ignore[call-overload]
+
+
+def check_pipeline() -> None:
+    """Stages are functions, jobs and `Stage`; outcomes say at which one they ended."""
+    small = images_stage("photos", "small", {"fit": 1200}, shape="1x2")
+    run = poolwise.pipeline(["a"], fetch_stage("photos", attempts=3), small, ordered=True)
+    assert_type(run, poolwise.Run[Any])
+    for outcome in run:
+        assert_type(outcome.stage, str | None)
+    stage = poolwise.Stage(half, name="half", shape="2x1", retry=3, timeout=1, limits=poolwise.Limits(workers=2))
+    poolwise.pipeline([1], stage, len, later, shape="auto", journal="run.db", limits=poolwise.Limits(in_flight=8))
+    poolwise.pipeline([1], 42)  # type: ignore[arg-type]
+    poolwise.pipeline([1], half, workers=3)  # type: ignore[call-arg]
+    poolwise.Stage(half, ordered=True)  # type: ignore[call-arg]
+    assert_type([each.stage for each in run.report().stages], list[str])
 
 
 def check_iterators() -> None:

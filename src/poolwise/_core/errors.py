@@ -5,7 +5,7 @@
     │ ├ ShapeError                the shape cannot be had, or contradicts another option
     │ ├ UnknownNameError          no backend, job or option of that name
     │ └ NotPicklableError         the function cannot be sent to a child process
-    ├ TaskError                   one item; carries key, attempts, remote_traceback
+    ├ TaskError                   one item; carries key, attempts, remote_traceback, stage
     │ ├ TaskFailed                the function raised, or its argument or result could not travel
     │ ├ TaskTimeout               it ran longer than `timeout`
     │ └ TaskLost                  its worker died (exitcode or signal)
@@ -52,7 +52,10 @@ class TaskError(PoolwiseError):
         key: the item's key (see `Outcome.key`).
         attempts: how many times the item was executed.
         remote_traceback: the traceback as text, or "" where there is none.
+        stage: of a pipeline: the name of the stage at which the item failed. None outside of pipelines.
     """
+
+    stage: str | None = None
 
     def __init__(self, message: str, *, key: Any = None, attempts: int = 1, remote_traceback: str = "") -> None:
         super().__init__(message)

@@ -189,6 +189,7 @@ class OutcomeDraft(Generic[R]):
     clocked: Clocked
     worker: int
     lane: int
+    stage: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +211,8 @@ class Outcome(Generic[R]):
             are the batch's means.
         worker: 0 for the calling process, else the number of the worker process.
         lane: the lane in that worker.
+        stage: of a pipeline: the name of the stage at which the item ended, the last one where it is `ok`; `attempts`
+            and what follows it are of that stage. None outside of pipelines.
     """
 
     index: int
@@ -225,6 +228,7 @@ class Outcome(Generic[R]):
     clocked: Clocked
     worker: int
     lane: int
+    stage: str | None = None
 
     def unwrap(self) -> R:
         """Return the value, or raise what `map` would raise: the function's own exception, or the TaskError."""
@@ -410,6 +414,8 @@ class Spec:
         cores: usable ones, fractional, which lanes share.
         threads_per_lane: native threads (BLAS, OpenMP) that each lane may use; a backend sets it for its shape.
         fail_fast: a lane stops its batch at the first failure: nothing after it will be wanted.
+        fed: tasks are offered by another thread than the one that steps, so `wait` waits for them even where it
+            executes them itself.
     """
 
     fn: Callable[..., Any]
@@ -422,6 +428,7 @@ class Spec:
     cores: float = 1.0
     threads_per_lane: int = 1
     fail_fast: bool = False
+    fed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -470,6 +477,7 @@ class Settled:
         at: the task and the clock reading when it was given up, where `done` is None.
         keys: of the items, where they are known already.
         recorded: the outcomes as a journal holds them, where they were not executed in this run for these positions.
+        stage: of a pipeline: where those with values ended. Errors say it themselves.
     """
 
     indexes: Sequence[int]
@@ -482,6 +490,7 @@ class Settled:
     at: tuple[Running, float] | None = None
     keys: Sequence[Any] | None = None
     recorded: Sequence[Recorded] | None = None
+    stage: str | None = None
 
 
 class Keeper(Protocol):

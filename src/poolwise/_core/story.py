@@ -145,6 +145,8 @@ class Story:
         marks: by time.
         sampled: share of the slices that was kept, 1 where all were.
         host: facts of the machine and the interpreter, by name.
+        stage: of a stage of a pipeline: its name.
+        stages: of a pipeline: the story of each stage, which holds the lanes, and all that is measured.
     """
 
     title: str
@@ -173,10 +175,13 @@ class Story:
     marks: tuple[Mark, ...] = ()
     sampled: float = 1.0
     host: Mapping[str, Any] = field(default_factory=dict)
+    stage: str = ""
+    stages: tuple[Story, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as values that JSON can hold; slices and samples, of which there are many, as columns."""
         plain = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in _ROWS}
+        plain["stages"] = [story.to_dict() for story in self.stages]
         plain |= {name: [asdict(row) for row in getattr(self, name)] for name in _ROWS if name not in _COLUMNS}
         return plain | {"host": dict(self.host)} | {name: _columns(getattr(self, name)) for name in _COLUMNS}
 
@@ -193,6 +198,7 @@ class Story:
             known[name] = _made(kind, rows)
         known["reasons"] = tuple(known.get("reasons") or ())
         known["latency"] = tuple((below, count) for below, count in known.get("latency") or ())
+        known["stages"] = tuple(map(cls.from_dict, known.get("stages") or ()))
         return cls(**known)
 
     def abridged(self, slices: int, samples: int, marks: int) -> Story:
@@ -203,6 +209,7 @@ class Story:
             slices=kept,
             samples=every_nth(self.samples, samples),
             marks=every_nth(self.marks, marks),
+            stages=tuple(story.abridged(slices, samples, marks) for story in self.stages),
             sampled=self.sampled * len(kept) / max(1, len(self.slices)) if self.slices else self.sampled,
         )
 

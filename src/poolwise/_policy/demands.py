@@ -45,6 +45,10 @@ class Estimate:
         """Return it in another unit."""
         return Estimate(self.value * factor, self.low * factor, self.high * factor)
 
+    def bounded(self, most: float) -> Estimate:
+        """Return it, and its interval, as at most so much."""
+        return Estimate(min(self.value, most), min(self.low, most), min(self.high, most))
+
 
 @dataclass(frozen=True, slots=True)
 class Knock:

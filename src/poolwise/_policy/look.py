@@ -46,6 +46,7 @@ class Facts:
         idle: asks for the core-seconds for which the usable cores have been idle, or None where that is not known.
         running_since: asks whether an execution runs that began before a clock reading.
         can_knock: this interpreter has a GIL to knock at.
+        alone: what else runs in this process is not counted: no other stage of a pipeline does.
     """
 
     now: float
@@ -61,6 +62,7 @@ class Facts:
     idle: Callable[[], float | None] = lambda: None
     running_since: Callable[[float], bool] = lambda _: False
     can_knock: bool = True
+    alone: bool = True
 
 
 class Seen:
@@ -209,13 +211,15 @@ class Look:
         if seen.cpu_known:
             cpu = seen.cpu / count
             others = self._process_cpu(facts) - cpu
-            if not self._children and others > 0.3 * response.value and others * count > 0.002:
+            if facts.alone and not self._children and others > 0.3 * response.value and others * count > 0.002:
                 native = others
         else:
             cpu = min(self._process_cpu(facts), response.value * self._cores)
         total = cpu + native + children
         held = self._held(facts) or self._held_before(total / max(response.value, 1e-12))
         held = None if held is None else held.scaled(response.value)
+        if held is not None and not facts.alone:  # Others hold the GIL as well; an item that does so computes.
+            held = held.bounded(total)
         response = self._alone(response, total, held, facts)
         return Demands(
             response,

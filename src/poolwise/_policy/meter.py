@@ -16,6 +16,7 @@ class Meter:
         item_bytes, value_bytes: means of what one item, and what one value occupies.
         mean_bytes: bytes that an item and its value occupy together, or None.
         busy_seconds, cpu_seconds: sums over all items.
+        own_cpu_seconds: CPU of those that ran in the calling process.
         resident_bytes: the largest worker seen.
     """
 
@@ -25,6 +26,7 @@ class Meter:
         "cpu_seconds",
         "item_bytes",
         "items",
+        "own_cpu_seconds",
         "resident_bytes",
         "value_bytes",
     )
@@ -35,13 +37,17 @@ class Meter:
         self.value_bytes = Mean()
         self.busy_seconds = 0.0
         self.cpu_seconds = 0.0
+        self.own_cpu_seconds = 0.0
         self.resident_bytes = 0
         self._seconds = Mean()
 
-    def add(self, count: int, seconds: float, cpu_seconds: float | None, resident_bytes: int = 0) -> None:
-        """Take in `count` executions that took `seconds` of one lane together."""
+    def add(
+        self, count: int, seconds: float, cpu_seconds: float | None, resident_bytes: int = 0, *, own: bool = True
+    ) -> None:
+        """Take in `count` executions that took `seconds` of one lane together, `own` if in the calling process."""
         self.busy_seconds += seconds
         self.cpu_seconds += cpu_seconds or 0.0
+        self.own_cpu_seconds += cpu_seconds or 0.0 if own else 0.0
         self.resident_bytes = max(self.resident_bytes, resident_bytes)
         if count == 0:
             return

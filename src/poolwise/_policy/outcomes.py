@@ -43,7 +43,7 @@ def outcomes(part: Settled, key: Callable[[Any], Any] | None, epoch: float) -> l
             [
                 OutcomeDraft(
                     index, name, error is None, value, error, attempts, start, start + seconds, seconds, cpu,
-                    "batch" if batch else "item", worker, lane,
+                    "batch" if batch else "item", worker, lane, part.stage if error is None else error.stage,
                 )
                 for index, (name, value, error, attempts, start, seconds, cpu, batch, worker, lane) in zip(
                     part.indexes, part.recorded
@@ -58,13 +58,13 @@ def outcomes(part: Settled, key: Callable[[Any], Any] | None, epoch: float) -> l
         keys = part.items
     else:
         keys = [key_of(item, index, key) for item, index in zip(part.items, part.indexes)]
-    worker, lane, attempt = done.worker, done.lane, part.attempt
+    worker, lane, attempt, stage = done.worker, done.lane, part.attempt, part.stage
     if done.clocks is not None:
         clocks = done.clocks[part.offset : part.offset + len(keys)]
         drafts = [
             OutcomeDraft(
                 index, name, True, value, None, attempt, start + epoch, start + epoch + seconds, seconds, cpu, "item",
-                worker, lane,
+                worker, lane, stage,
             )
             for index, name, value, (start, seconds, cpu) in zip(part.indexes, keys, part.values, clocks)
         ]  # fmt: skip
@@ -74,7 +74,9 @@ def outcomes(part: Settled, key: Callable[[Any], Any] | None, epoch: float) -> l
         cpu = None if done.cpu_seconds is None else done.cpu_seconds / number
         end = start + done.seconds
         drafts = [
-            OutcomeDraft(index, name, True, value, None, attempt, start, end, seconds, cpu, "batch", worker, lane)
+            OutcomeDraft(
+                index, name, True, value, None, attempt, start, end, seconds, cpu, "batch", worker, lane, stage
+            )
             for index, name, value in zip(part.indexes, keys, part.values)
         ]
     made = seal(drafts)
@@ -87,7 +89,7 @@ def _failed_outcome(made: Outcome[Any], error: TaskError) -> Outcome[Any]:
     error.key = made.key
     return Outcome(
         made.index, made.key, False, None, error, made.attempts, made.started, made.finished, made.seconds,
-        made.cpu_seconds, made.clocked, made.worker, made.lane,
+        made.cpu_seconds, made.clocked, made.worker, made.lane, error.stage,
     )  # fmt: skip
 
 
@@ -101,7 +103,7 @@ def _outcome_of_given_up(part: Settled, key: Callable[[Any], Any] | None, epoch:
     started = task.started or now
     return Outcome(
         part.indexes[0], name, error is None, part.values[0], error, part.attempt, started + epoch, now + epoch,
-        now - started, None, "item", task.worker, task.lane,
+        now - started, None, "item", task.worker, task.lane, part.stage if error is None else error.stage,
     )  # fmt: skip
 
 

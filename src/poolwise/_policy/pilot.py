@@ -199,6 +199,13 @@ class Pilot:
         return self.stage is Stage.TRIAL
 
     @property
+    def measuring(self) -> bool:
+        """It compares shapes, or looks at the first items: whatever else computes meanwhile is in the way."""
+        began = self._look.began
+        looking = began is None or self._now - began < 2 * _LONGEST_PROBE_SECONDS
+        return self.stage is Stage.TRIAL or (self.stage is Stage.PROBE and looking)
+
+    @property
     def restless(self) -> bool:
         """It wants to be asked soon, whatever happens: something is being made ready, a window may end, groups came."""
         given = self._given_control
@@ -206,14 +213,23 @@ class Pilot:
             return self._shape_of(given.lanes, self.shape.workers) != self.shape
         return self.stage is Stage.TRIAL
 
-    def cap_workers(self, most: int) -> None:
+    def cap_workers(self, most: int, why: str = "limits.memory has room for") -> None:
         """There is room for no more than that many workers: keep to it from now on."""
         self.ground = replace(self.ground, most_workers=most, waiting_workers=min(most, self.ground.waiting_workers))
-        self._reasons.append(f"limits.memory has room for {most} worker{'s' if most > 1 else ''}")
+        self._reasons.append(f"{why} {most} worker{'s' if most > 1 else ''}")
         self._trial = self._warm = self._look.gauge = None
         if most < self.shape.workers:
             self.shape = Shape(most, self.shape.lanes)
         self._hold(())
+
+    def share_cores(self, most: int) -> None:
+        """The other stages of a pipeline leave no more than that many workers to this one."""
+        if most >= self.ground.most_workers:
+            return
+        if self.stage in (Stage.HOLD, Stage.LANES) and most < self.shape.workers:
+            self.cap_workers(most, "the other stages leave cores for")
+        elif self.stage is not Stage.TRIAL:
+            self.ground = replace(self.ground, most_workers=most)
 
     def _refuse(self, reason: str) -> None:
         self._refusal = reason

@@ -14,7 +14,7 @@ import pathlib
 import sys
 import types
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from poolwise._core.journal import Owner
@@ -56,6 +56,26 @@ def owner_of(fn: Callable[..., Any]) -> Owner:
         code="" if lambda_code is None else _digest_of_code(lambda_code),
         source=_digest_of_source(plain) if lambda_code is None else "",  # Its source is a line with others on it.
     )
+
+
+def chain_of(owners: Sequence[Owner]) -> Owner:
+    """Return the owner of the outcomes of functions that are applied one after the other."""
+    if len(owners) == 1:
+        return owners[0]
+    return Owner(
+        " | ".join(owner.function for owner in owners),
+        tuple(
+            (f"stage {place} {name}", value) for place, owner in enumerate(owners, 1) for name, value in owner.options
+        ),
+        code=_joined(owner.code for owner in owners),
+        source=_joined(owner.source for owner in owners),
+    )
+
+
+def _joined(digests: Iterable[str]) -> str:
+    """Return one digest for several; "" where all are."""
+    text = ",".join(digests)
+    return hashlib.sha256(text.encode()).hexdigest()[:32] if text.strip(",") else ""
 
 
 def _surroundings(fn: Any) -> Iterator[tuple[str, Any]]:

@@ -49,6 +49,8 @@ class LocalBackend:
 
     def open(self, spec: Spec, shape: Shape) -> None:
         self._spec = spec
+        if spec.fed:
+            self._selecting()
         self._site = self._open_site(shape)
 
     @property

@@ -246,6 +246,46 @@ def _note_operation(context: typer.Context, parameter: typer.CallbackParam, valu
 _ORDER = "poolwise.cli.operations"
 
 
+def _operations(context: typer.Context, given: dict[str, Any]) -> dict[str, Any]:
+    """Return the operations on images that a command line gives, by name, in its order."""
+    from poolwise.cli.images import parse_size
+
+    first = {name: given[name][0] for name in context.meta.get(_ORDER, ())}
+    return {name: parse_size(value) if name == "fit" else value for name, value in first.items()}
+
+
+def _parse_operations(text: str) -> dict[str, Any]:
+    """Read operations as `poolwise images` does: "--fit 1200 --blur 15"."""
+    import shlex
+
+    hint = "poolwise images --help lists the operations"
+    command: Any = typer.main.get_command(app)
+    images = command.commands["images"]
+    try:
+        context = images.make_context("poolwise images", ["SRC", "DST", *shlex.split(text)])
+        operations = _operations(context, context.params)
+    except CommandError as error:
+        raise CommandError(f"--then {text!r}: {error.message}", hint=error.hint) from error
+    except ValueError as error:
+        raise CommandError(f"--then {text!r} cannot be read: {str(error).lower()}", hint=hint) from error
+    except Exception as error:
+        if not hasattr(error, "format_message"):
+            raise
+        raise CommandError(f"--then {text!r}: {_usage_words(error)[0]}", hint=hint) from error
+    for name in context.params:
+        if name not in ("source", "destination", *operations) and _is_given(context, name):
+            option = f"--{name.replace('_', '-')}"
+            raise CommandError(f"--then {text!r}: {option} is no operation on images", hint=hint)
+    if not operations:
+        raise CommandError(f"--then {text!r} holds no operation", hint=hint)
+    return operations
+
+
+def _is_given(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
 @app.command(name="images", epilog=EXIT_CODES, short_help="Process a folder of photographs into another folder.")
 def _images(
     context: typer.Context,
@@ -276,10 +316,9 @@ def _images(
     are kept, originals are never touched, and a result appears complete or not at all. A file that cannot be
     processed costs that file, and is named with the reason.
     """
-    from poolwise.cli.images import ImagesCommand, images_command, parse_size
+    from poolwise.cli.images import ImagesCommand, images_command
 
-    given = {"blur": blur[0] if blur else None, "fit": parse_size(fit[0]) if fit else None}
-    operations = {name: given[name] for name in context.meta.get(_ORDER, ())}
+    operations = _operations(context, {"blur": blur, "fit": fit})
     if not operations:
         raise CommandError("there is nothing to do to the images", hint="give --blur RADIUS, --fit SIZE, or both")
     options: dict[str, Any] = {"shape": shape, "progress": progress}
@@ -342,6 +381,15 @@ def _fetch(
     max_retry_after: Annotated[
         float | None, typer.Option(metavar="S", help="Waited where a server asks for a pause (300).")
     ] = None,
+    then: Annotated[
+        str | None,
+        typer.Option(
+            metavar="OPERATIONS", help='Process each image too, as "--fit 1200 --blur 15" of poolwise images.'
+        ),
+    ] = None,
+    then_to: Annotated[
+        str | None, typer.Option(metavar="DIR", help="With --then: the folder for the results (DST/processed).")
+    ] = None,
     shape: Shape = "auto",
     journal: Annotated[
         str | None, typer.Option("--journal", metavar="FILE", help="Keep the journal here, not in DST.")
@@ -359,12 +407,17 @@ def _fetch(
 
     A file that has its final name is whole. Run it again, and only what is missing is fetched. A URL that cannot be
     fetched costs that URL, and is named with the reason. Behind a proxy the addresses that names lead to are the
-    proxy's business: only addresses written in URLs are checked then.
+    proxy's business: only addresses written in URLs are checked then. With --then images are processed while others are
+    still being fetched; originals stay in DST.
     """
     from poolwise.cli.fetch import FetchCommand, fetch_command
 
     if csv and jsonl:
         raise CommandError("--csv and --jsonl exclude each other")
+    if then_to is not None and then is None:
+        raise CommandError("--then-to is the folder for what --then gives; give --then OPERATIONS with it")
+    if then is not None and any_file:
+        raise CommandError("--any keeps files of any kind, and --then processes images: choose one")
     given = {
         "max_pixels": max_pixels, "max_frames": max_frames, "per_host": per_host, "per_second": per_second,
         "attempts": attempts, "user_agent": user_agent, "ca_file": ca_file, "connect_seconds": connect_seconds,
@@ -383,7 +436,10 @@ def _fetch(
 
         options |= _journal(journal_path(None, destination), force=True)
     kind = "csv" if csv else "jsonl" if jsonl else "lines"
-    command = FetchCommand(urls, destination, kind, column, manifest, trace, progress, options)
+    operations = None if then is None else _parse_operations(then)
+    command = FetchCommand(
+        urls, destination, kind, column, manifest, trace, progress, options, operations, then_to
+    )  # fmt: skip
     return _guarded(lambda: fetch_command(command))
 
 

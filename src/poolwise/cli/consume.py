@@ -102,6 +102,7 @@ def explain(error: Exception) -> int:
 
 def _summarise(run: Run[Any], tally: Tally, seconds: float, *, stopped: bool) -> None:
     prefix = "interrupted after " if stopped else ""
-    say(prefix + tally.summary(seconds, str(run.plan.shape)))
+    shapes = " | ".join(str(stage.plan.shape) for stage in run.report().stages)
+    say(prefix + tally.summary(seconds, shapes or str(run.plan.shape)))
     if tally.first_failure and not tally.loud:
         say(f"the first failure: {tally.first_failure}")

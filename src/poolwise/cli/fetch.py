@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections import Counter
@@ -14,12 +15,13 @@ from poolwise.cli.consume import consume, explain, trace_options
 from poolwise.cli.interrupts import Interrupts
 from poolwise.cli.run import open_file
 from poolwise.cli.streams import LineWriter, OutputClosed, OutputFailed, claim_stdout, stdin_closed
-from poolwise.cli.terminal import DONE, FAILED, CommandError, Tally, expect_bar, say, say_error, shorten
+from poolwise.cli.terminal import DONE, FAILED, CommandError, Tally, expect_bar, failure, say, say_error, shorten
 
 if TYPE_CHECKING:
     from poolwise import Run
+    from poolwise._core.journal import Recorded
     from poolwise._runtime.progress import Progress, Snapshot
-    from poolwise.jobs.fetch import BadLine, Fetched
+    from poolwise.jobs.fetch import BadLine
 
 _FAILURES_SHOWN = 20
 _HOSTS_SHOWN = 3
@@ -38,6 +40,8 @@ class FetchCommand:
         trace: a file for what happened when, or None.
         progress: show how far it is.
         options: of `poolwise.jobs.fetch`.
+        then: operations on each image that is fetched, in order, or None.
+        then_to: the folder for what they give; None: `processed` in `destination`.
     """
 
     urls: str
@@ -48,6 +52,8 @@ class FetchCommand:
     trace: str | None = None
     progress: bool = False
     options: dict[str, Any] = field(default_factory=dict)
+    then: dict[str, Any] | None = None
+    then_to: str | None = None
 
 
 def fetch_command(command: FetchCommand) -> int:
@@ -60,12 +66,12 @@ def fetch_command(command: FetchCommand) -> int:
     if command.kind == "lines" and command.column is not None:
         raise CommandError("--column is for --csv and --jsonl")
     open_stdout = claim_stdout() if command.manifest == "-" else None
-    tally = FetchTally("URLs", loud=True)
+    tally: FetchTally = FetchTally("URLs", loud=True) if command.then is None else ThenTally("URLs", loud=True)
     try:
         with _opened(command.urls) as file:
             lines = list(_read(command, file))
         options: Any = {**command.options, **trace_options(command.trace)}
-        run = fetch(lines, command.destination, **options)
+        run = fetch(lines, command.destination, **options) if command.then is None else _pipeline(command, lines)
     except PoolwiseError as error:
         return explain(error)
     if not lines:
@@ -79,7 +85,7 @@ def fetch_command(command: FetchCommand) -> int:
         finally:
             if progress is not None:
                 progress.stop()
-    for line in tally.details():
+    for line in tally.details(run):
         say(line)
     if command.manifest is not None:
         code = _write_manifest(command, command.manifest, open_stdout) or code
@@ -152,7 +158,7 @@ class FetchTally(Tally):
         elif self.failed == _FAILURES_SHOWN + 1:
             say("further failures are not shown here; --manifest FILE names all of them")
 
-    def snapshot(self, run: Run[Fetched], total: int) -> Snapshot:
+    def snapshot(self, run: Run[Any], total: int) -> Snapshot:
         """Return how far the run is, for a progress bar."""
         from poolwise._runtime.progress import Snapshot
 
@@ -170,7 +176,7 @@ class FetchTally(Tally):
         means = [(name, host.seconds / host.urls) for name, host in known if name]
         return sorted(means, key=lambda pair: -pair[1])[:_HOSTS_SHOWN]
 
-    def details(self) -> list[str]:
+    def details(self, run: Run[Any]) -> list[str]:  # noqa: ARG002
         """Return the lines below the summary."""
         seconds = max(self.ended - self.began, 1e-9)
         lines = [f"{size(self.bytes)} in all, {size(self.bytes / seconds)}/s"] if self.done else []
@@ -182,6 +188,70 @@ class FetchTally(Tally):
         return lines
 
 
+@dataclass(slots=True)
+class ThenTally(FetchTally):
+    """Counts the outcomes of both stages, and what is told of them."""
+
+    def report(self, outcome: Any) -> None:
+        """Name a failure."""
+        from poolwise.jobs.fetch.manifest import cause_of
+
+        if outcome.ok:
+            return
+        name, message = failure(outcome.error)
+        self.classes[name] += 1
+        if self.failed <= _FAILURES_SHOWN:
+            what = cause_of(outcome.error) if outcome.stage == "fetch" else message
+            say(f"failed at {outcome.stage}: {shorten(outcome.key)}: {what}")
+        elif self.failed == _FAILURES_SHOWN + 1:
+            say("further failures are not shown here")
+
+    def details(self, run: Run[Any]) -> list[str]:
+        """Return a line for each stage, and one of failures."""
+        lines = []
+        for stage in run.report().stages:
+            failed = f", {stage.failed:,} failed" if stage.failed else ""
+            known = f", {stage.recorded:,} of them earlier" if stage.recorded else ""
+            lines.append(f"{stage.stage}: {stage.done:,} done{failed}{known} (shape {stage.plan.shape})")
+        if self.classes:
+            lines.append(f"failures: {', '.join(f'{count:,} {name}' for name, count in self.classes.most_common())}")
+        return lines
+
+
+def _pipeline(command: FetchCommand, lines: list[str | BadLine]) -> Run[str]:
+    """Return the run that fetches, and processes what it has fetched."""
+    import poolwise
+    from poolwise.jobs.fetch import fetch_stage
+    from poolwise.jobs.fetch.job import JOURNAL_NAME
+    from poolwise.jobs.images_stage import images_stage
+
+    options = dict(command.options)
+    results = command.then_to or os.path.join(command.destination, "processed")
+    shape = options.pop("shape", "auto")
+    began = time.time()
+
+    def again(recorded: Recorded) -> bool:
+        """Say whether a URL begins at the first stage again: its result is gone, or may have changed."""
+        changed = bool(options.get("update")) and recorded.started < began
+        return recorded.error is None and (changed or not os.path.isfile(recorded.value))
+
+    assert command.then is not None
+    stages = [
+        fetch_stage(command.destination, **options),
+        images_stage(command.destination, results, command.then),
+    ]
+    os.makedirs(results, exist_ok=True)
+    given: Any = options.get("journal")
+    journal = poolwise.Journal(
+        os.path.join(results, JOURNAL_NAME),
+        durable=bool(options.get("durable")),
+        retry_failed=bool(options.get("retry_failed")),
+        force=given is not None and given.force,
+        again=again,
+    )
+    return poolwise.pipeline(lines, *stages, shape=shape, journal=journal, **trace_options(command.trace))
+
+
 def size(number: float) -> str:
     """Write bytes for a reader: "512 B", "81.2 kB", "3.40 GB"."""
     for unit in ("B", "kB", "MB", "GB"):
@@ -191,7 +261,7 @@ def size(number: float) -> str:
     return f"{number:,.3g} TB"
 
 
-def _progress(run: Run[Fetched], tally: FetchTally, total: int) -> Progress:
+def _progress(run: Run[Any], tally: FetchTally, total: int) -> Progress:
     from poolwise._runtime.progress import Progress
 
     expect_bar()

@@ -9,6 +9,12 @@ A job is a function `job(source, destination, **options) -> Run`. It
 * gives one outcome per input, with a key that the user recognises, and failures that are one sentence each,
 * never prints, and leaves no half-written file under a final name.
 
+As a stage of `poolwise.pipeline` a job is `NAME_stage(destination, **options) -> JobStage` (`poolwise._core.stage`):
+the same picklable function for one item, the same checks, and what the engine must know. The stage before it, or the
+input, gives the items. `JobStage.items` turns the whole input into the job's own items, with keys of their own, where
+the job has to see all of it (fetch tells names apart); such a stage is the first. What a job remembers of its items, it
+remembers in a journal of its own.
+
 A new job is one new file, or folder, here, its name in `NAMES`, and a command in `poolwise.cli`.
 """
 

@@ -90,7 +90,7 @@ def images(
         if not os.fspath(path):
             raise UsageError(f"{name} is empty; it must name a folder")
     folder, output = os.path.abspath(source), os.path.abspath(destination)
-    _check_folders(folder, output)
+    check_folders(folder, output)
     paths = find_images(folder, without=output)
     run_options.setdefault("total", len(paths))
     return poolwise.run(Conversion(folder, output, tuple(operations)), paths, **run_options)
@@ -144,8 +144,12 @@ def find_images(folder: str | os.PathLike[str], *, without: str | os.PathLike[st
     return sorted(found)
 
 
-def _check_folders(source: str, destination: str) -> None:
-    """Refuse a destination that is no folder, or where results may replace photographs that are not theirs."""
+def check_folders(source: str, destination: str) -> None:
+    """Refuse a destination that is no folder, or where results may replace photographs that are not theirs.
+
+    Raises:
+        UsageError: saying why.
+    """
     if os.path.exists(destination) and not os.path.isdir(destination):
         raise UsageError(f"{destination!r} is not a folder")
     if os.path.realpath(source) == os.path.realpath(destination):

@@ -7,7 +7,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import TypeVar
 
@@ -141,7 +141,13 @@ class Picture:
 
 
 def pictures(story: Story) -> list[Picture]:
-    """Return the pictures of a story, in the order in which they are shown."""
+    """Return the pictures of a story, in the order in which they are shown: of a pipeline, those of each stage."""
+    if story.stages:
+        return [
+            replace(picture, name=f"stage-{place}-{picture.name}", title=f"{clean(part.stage, 40)}: {picture.title}")
+            for place, part in enumerate(story.stages, 1)
+            for picture in pictures(part)
+        ]
     return [roofline(story), gantt(story), throughput(story), latency(story)]
 
 

@@ -28,6 +28,8 @@ class Report:
         probe_seconds: CPU seconds that measuring used.
         recorded: items of `done` and `failed` that were not executed: their outcomes are those of the journal, or of
             an item with the same key.
+        stages: of a pipeline: the report of each stage, whose `recorded` are the items that its own journal knew.
+        stage: of a stage of a pipeline: its name.
         held: share of the time that the GIL of this process was held, once the shape was decided; None where not known.
     """
 
@@ -43,6 +45,8 @@ class Report:
     probe_seconds: float = 0.0
     held: Estimate | None = None
     recorded: int = 0
+    stages: tuple[Report, ...] = ()
+    stage: str = ""
     _tell: Callable[[], Story] | None = field(default=None, repr=False, compare=False)
 
     @property
@@ -99,7 +103,8 @@ class Report:
     def __str__(self) -> str:
         items = self.done + self.failed
         rate = f", {items / self.seconds:,.1f} items/s" if self.seconds > 0 else ""
-        lines = [f"{items:,} items in {self.seconds:.2f} s on {self.plan.shape}{rate}"]
+        where = f"through {len(self.stages)} stages" if self.stages else f"on {self.plan.shape}"
+        lines = [f"{items:,} items in {self.seconds:.2f} s {where}{rate}"]
         if self.failed:
             classes = ", ".join(f"{count:,} {name}" for name, count in self.failures.items())
             lines.append(f"{self.failed:,} failed: {classes}")
@@ -119,4 +124,7 @@ class Report:
         if self.probe_seconds > 0 and self.busy_seconds > 0:
             share = self.probe_seconds / self.busy_seconds
             lines.append(f"measuring used {self.probe_seconds * 1e3:.1f} ms of CPU, {share:.1%} of the items' time")
+        for stage in self.stages:
+            lines.append(f"stage {stage.stage}: {str(stage).replace(chr(10), chr(10) + '  ')}")
+            lines.append(f"  {stage.plan.explain().partition(chr(10))[0]}")
         return "\n".join(lines)

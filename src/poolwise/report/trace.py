@@ -4,6 +4,8 @@
     worker 0, 1, ...   a process each
       lane 0, 1, ...   a thread each: a slice for each execution, or for each batch that was timed as a whole
 
+A pipeline has all of these for each of its stages, whose names they bear.
+
 Times are microseconds since the run began. Slices of one track never overlap: what overlaps is not drawn. No process or
 thread has the number 0, which readers take for the system's idle task.
 """
@@ -20,6 +22,7 @@ from poolwise.report.files import write_whole
 
 _RUN = 1  # Process of what belongs to no worker.
 _FIRST_WORKER = 100
+_STAGE = 100_000  # From the numbers of one stage to those of the next.
 _TICK = 0.001  # Microseconds: readers count whole nanoseconds.
 
 
@@ -46,15 +49,24 @@ def trace_json(story: Story) -> str:
 
 def trace_events(story: Story) -> list[dict[str, Any]]:
     """Return the events: names first, then all others by time."""
+    parts = [_part_events(part, place * _STAGE) for place, part in enumerate(story.stages or (story,))]
+    timed = sorted((event for _, events in parts for event in events), key=lambda event: event["ts"])
+    return [*(name for names, _ in parts for name in names), *timed]
+
+
+def _part_events(story: Story, base: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return the names, and all other events, of a run or of one stage; `base` is added to numbers of processes."""
     tracks: dict[tuple[int, int], list[Slice]] = {}
     for part in story.slices:
         tracks.setdefault((part.worker, part.lane), []).append(part)
-    name = story.title.rpartition(":")[2].rpartition(".")[2] or "item"
+    name = story.stage or story.title.rpartition(":")[2].rpartition(".")[2] or "item"
     timed = [event for track in sorted(tracks) for event in _slices(name, tracks[track])]
     timed += _counters(story)
     timed += _instants(story)
-    timed.sort(key=lambda event: event["ts"])
-    return [*_names(story, sorted(tracks)), *timed]
+    names = list(_names(story, sorted(tracks), base))
+    for event in (*names, *timed):
+        event["pid"] += base
+    return names, timed
 
 
 def _about(story: Story) -> dict[str, Any]:
@@ -71,13 +83,14 @@ def _about(story: Story) -> dict[str, Any]:
     }
 
 
-def _names(story: Story, tracks: list[tuple[int, int]]) -> Iterator[dict[str, Any]]:
-    yield _meta("process_name", _RUN, name=f"the run of {story.title}, {story.shape}")
-    yield _meta("process_sort_index", _RUN, sort_index=0)
+def _names(story: Story, tracks: list[tuple[int, int]], first: int) -> Iterator[dict[str, Any]]:
+    stage = f"{story.stage}: " if story.stage else ""
+    yield _meta("process_name", _RUN, name=f"{stage}the run of {story.title}, {story.shape}")
+    yield _meta("process_sort_index", _RUN, sort_index=first)
     for worker in sorted({worker for worker, _ in tracks}):
         what = "the calling process" if worker == 0 else "a child process"
-        yield _meta("process_name", _FIRST_WORKER + worker, name=f"worker {worker} ({what})")
-        yield _meta("process_sort_index", _FIRST_WORKER + worker, sort_index=1 + worker)
+        yield _meta("process_name", _FIRST_WORKER + worker, name=f"{stage}worker {worker} ({what})")
+        yield _meta("process_sort_index", _FIRST_WORKER + worker, sort_index=first + 1 + worker)
     for worker, lane in tracks:
         yield _meta("thread_name", _FIRST_WORKER + worker, lane + 1, name=f"lane {lane}")
         yield _meta("thread_sort_index", _FIRST_WORKER + worker, lane + 1, sort_index=lane)

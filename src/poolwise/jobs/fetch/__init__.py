@@ -32,7 +32,7 @@ from poolwise.jobs.fetch.errors import (
     TooSlow,
     Transient,
 )
-from poolwise.jobs.fetch.job import FetchOptions, fetch
+from poolwise.jobs.fetch.job import FetchOptions, fetch, fetch_stage
 from poolwise.jobs.fetch.limits import FetchLimits
 from poolwise.jobs.fetch.outcome import Fetched
 from poolwise.jobs.fetch.urls import BadLine
@@ -61,6 +61,7 @@ __all__ = [
     "TooSlow",
     "Transient",
     "fetch",
+    "fetch_stage",
 ]
 
 get_ready()

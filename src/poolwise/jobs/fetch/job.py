@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 
 import poolwise
 from poolwise import BackendUnavailable, Journal, UsageError
+from poolwise._core.job import Decision, Ended, Final, GroupLimits, Job, RetryAfter
 from poolwise._core.model import check_number
+from poolwise._core.stage import JobStage, check_stage_options
 from poolwise.jobs import RunOptions
 from poolwise.jobs.fetch import check, names, settle, urls
 from poolwise.jobs.fetch.body import Body, Folder, Partial
@@ -182,7 +184,43 @@ def fetch(
         BackendUnavailable: where pycurl is not installed, or Pillow for verify="decode".
         JournalError: the journal in the folder is damaged, or in use.
     """
-    settings, limits, run_options = _sorted_options(dict(options))
+    from poolwise._api import run_job
+
+    fetcher, journal, job, run_options = _prepared(destination, dict(options))
+    items = _Targets(lines)
+    run_options.setdefault("total", len(items))
+    run: poolwise.Run[Fetched] = run_job(fetcher, items, job, key=key_of, journal=journal, **run_options)
+    weakref.finalize(run, fetcher.close)
+    return run
+
+
+def fetch_stage(destination: str | os.PathLike[str], **options: Unpack[FetchOptions]) -> JobStage:
+    """Fetch URLs as the first stage of `poolwise.pipeline`: `pipeline(urls, fetch_stage("photos/"), ...)`.
+
+    Its values are `Fetched`. What is fetched is in the journal in the folder, as for `fetch`, beside the journal of the
+    pipeline: a file that is whole is handed on, and not fetched again.
+
+    Args:
+        destination: a folder, created where it is missing.
+        **options: see `FetchOptions`; of the options of `poolwise.run` those of `poolwise.Stage`, and `journal`.
+
+    Raises:
+        UsageError, BackendUnavailable: as for `fetch`.
+    """
+    fetcher, journal, job, run_options = _prepared(destination, dict(options))
+    check_stage_options(
+        run_options, "fetch_stage", more=FetchOptions.__annotations__.keys() - RunOptions.__annotations__
+    )
+    return JobStage(
+        fetcher, "fetch", run_options, job, items=_Targets, key=key_of, journal=journal, close=fetcher.close
+    )  # fmt: skip
+
+
+def _prepared(
+    destination: str | os.PathLike[str], options: dict[str, Any]
+) -> tuple[Fetcher, Journal, Job, dict[str, Any]]:
+    """Check everything; return what is done to one item, what it remembers, what the engine must know, and the rest."""
+    settings, limits, run_options = _sorted_options(options)
     _require("pycurl", "fetch", "the fetch job needs pycurl")
     if settings.verify == "decode":
         _require("PIL.Image", "images", "verify='decode' needs Pillow")
@@ -196,10 +234,9 @@ def fetch(
     except StorageFailed as error:
         raise UsageError(str(error)) from None
     journal = _journal(run_options.pop("journal", None), folder.path, settings)
+    run_options.setdefault("hint", "io")
     fetcher = Fetcher(folder, settings, limits, os.path.abspath(journal.path))
-    kept = [line for line in lines if isinstance(line, BadLine) or line.strip()]
-    run_options.setdefault("total", len(kept))
-    return _run(fetcher, targets(kept), journal, run_options)
+    return fetcher, journal, _job(settings, limits), run_options
 
 
 def _sorted_options(options: dict[str, Any]) -> tuple[Settings, FetchLimits, dict[str, Any]]:
@@ -256,17 +293,14 @@ def _is_there(folder: str, value: Fetched) -> bool:
         return False
 
 
-def _run(fetcher: Fetcher, items: Iterator[Target], journal: Journal, options: dict[str, Any]) -> poolwise.Run[Fetched]:
-    """Hand everything to the engine, with what it is to know of hosts and attempts."""
-    from poolwise._api import run_job
-    from poolwise._core.job import Decision, Ended, Final, GroupLimits, Job, RetryAfter
-
-    settings, rng = fetcher.settings, random.Random()
+def _job(settings: Settings, limits: FetchLimits) -> Job:
+    """Return what the engine is to know of hosts and attempts."""
+    rng = random.Random()
 
     def settled(ended: Ended) -> Decision:
         if ended.error is None:
             return None
-        cause, longest = ended.error.__cause__, fetcher.limits.max_retry_after_seconds
+        cause, longest = ended.error.__cause__, limits.max_retry_after_seconds
         again = settle.decide(cause, ended.attempts, settings.attempts, longest, rng)
         if again is None:
             return Final(error=ended.error, refused=isinstance(cause, Transient))
@@ -274,11 +308,7 @@ def _run(fetcher: Fetcher, items: Iterator[Target], journal: Journal, options: d
 
     first = FIRST_LANES if settings.per_host is None else min(FIRST_LANES, settings.per_host)
     bounds = GroupLimits(first=first, most=settings.per_host, per_second=settings.per_second)
-    job = Job(group=host_of, group_limits=bounds, settle=settled, owner="poolwise.jobs.fetch:fetch")
-    options.setdefault("hint", "io")
-    run: poolwise.Run[Fetched] = run_job(fetcher, items, job, key=key_of, journal=journal, **options)
-    weakref.finalize(run, fetcher.close)
-    return run
+    return Job(group=host_of, group_limits=bounds, settle=settled, owner="poolwise.jobs.fetch:fetch")
 
 
 def host_of(target: Target) -> str:
@@ -309,6 +339,19 @@ def targets(lines: list[str | BadLine]) -> Iterator[Target]:
             yield Target(key, cast("str", line), clashes.digits(url))
         else:
             yield Target(key, url, None)
+
+
+class _Targets:
+    """The items of a run; blank lines are passed over."""
+
+    def __init__(self, lines: Iterable[str | BadLine]) -> None:
+        self._lines = [line for line in lines if isinstance(line, BadLine) or line.strip()]
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    def __iter__(self) -> Iterator[Target]:
+        return targets(self._lines)
 
 
 class Fetcher:
