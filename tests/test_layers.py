@@ -1,7 +1,7 @@
 """The house rules of the source tree: imports only point down, and nothing below the command line speaks or exits.
 
     _core <- {_policy | _runtime, never each other} <- backends <- {_helm, _recorder} <- _engine <- report <- _drivers
-          <- _prepare <- _api <- {jobs, bench, testing} <- {tour, cli}
+          <- _prepare <- _api <- {jobs, _bench, testing} <- {tour, cli}
 
 Everything is read from the syntax tree: imports inside functions, under `if TYPE_CHECKING` and by
 `importlib.import_module("poolwise...")` count like all others.
@@ -31,7 +31,7 @@ RANKS = {
     "_prepare": 7,
     "_api": 8,
     "jobs": 9,
-    "bench": 9,
+    "_bench": 9,
     "testing": 9,
     "tour": 10,
     "cli": 10,
