@@ -31,7 +31,7 @@ def analyse(design: Design, trials: Sequence[Trial]) -> Comparison:
     table = _logarithms(trials, alive)
     baseline = design.baseline if design.baseline in alive or not alive else alive[0]
     leader = min(alive, key=lambda side: math.fsum(table[side])) if table and any(table.values()) else None
-    noise_floor = _noise_floor(trials, alive, design.seed)
+    noise_floor = _noise_floor(trials, design.seed)
     rows = []
     for side in design.sides:
         if side not in alive:
@@ -94,14 +94,14 @@ def _is_fastest(table: dict[str, list[float]], leader: str, side: str, noise_flo
     if side == leader:
         return True
     found = _ratio(table, side, leader, seed)
-    return found is not None and noise_floor is not None and not differs(found, noise_floor)
+    return found is not None and found.low is not None and not differs(found, noise_floor)
 
 
-def _noise_floor(trials: Sequence[Trial], alive: Sequence[str], seed: int) -> float | None:
-    """Return how far a side is from itself: the A/A comparison."""
+def _noise_floor(trials: Sequence[Trial], seed: int) -> float | None:
+    """Return how far a side is from itself: the A/A comparison. One that broke later on tells as much."""
     pairs: dict[tuple[int, str], tuple[list[float], list[float]]] = {}
     for trial in trials:
-        if trial.side in alive and trial.measured is not None:
+        if trial.measured is not None:
             own, twin = pairs.setdefault((trial.block, trial.side), ([], []))
             (twin if trial.twin else own).append(math.log(max(trial.measured.seconds, 1e-9)))
     differences = [sum(own) / 2 - sum(twin) / 2 for own, twin in pairs.values() if len(own) == len(twin) == 2]

@@ -24,6 +24,7 @@ from poolwise._bench import peers
 from poolwise._bench.model import PEERS, Measured
 from poolwise._core.errors import sentence_of
 from poolwise._core.keys import shown
+from poolwise._runtime.forkserver import end_with_parent
 
 SUBJECT, TASK, RESULT = "subject.pickle", "task.json", "result.json"
 
@@ -34,7 +35,7 @@ class Task:
 
     Attributes:
         side: a shape, "auto", a peer; or "" to look at the function for `seconds`.
-        path, argv: of the calling process.
+        path, argv, parent: of the calling process; the last is its id.
         guarded: turn exceptions of the function into values.
         seconds: of the first look.
     """
@@ -42,6 +43,7 @@ class Task:
     side: str
     path: Sequence[str]
     argv: Sequence[str]
+    parent: int
     guarded: bool = False
     seconds: float = 1.0
 
@@ -73,6 +75,8 @@ def main(folder: str) -> None:
     """Do the task in a folder."""
     with open(os.path.join(folder, TASK), encoding="ascii") as file:
         task = Task(**json.load(file))
+    if not end_with_parent(task.parent) and sys.platform == "linux":
+        os._exit(1)
     sys.path[:] = task.path
     sys.argv[:] = task.argv
     result: dict[str, Any]
@@ -104,14 +108,17 @@ def _look(subject: Calls | JobRun, seconds: float) -> dict[str, Any]:
 
     if isinstance(subject, Calls):
         profile = poolwise.profile(subject.function, subject.items, seconds=seconds)
-        return {"plan": plan_to_dict(profile.plan), "items": profile.items}
-    count, ends = 0, time.perf_counter() + seconds
+        found, each = profile.demands, profile.seconds / max(profile.items, 1)
+        each = found.response.value if found is not None else each
+        return {"plan": plan_to_dict(profile.plan), "items": profile.items, "item_seconds": each}
+    count, busy, ends = 0, 0.0, time.perf_counter() + seconds
     with tempfile.TemporaryDirectory(prefix="poolwise-bench-") as folder, _job(subject, folder, "auto") as run:
-        for _ in run:
+        for outcome in run:
             count += 1
+            busy += outcome.seconds
             if time.perf_counter() > ends:
                 run.drain()
-        return {"plan": plan_to_dict(run.plan), "items": count}
+        return {"plan": plan_to_dict(run.plan), "items": count, "item_seconds": busy / max(count, 1)}
 
 
 # -- one run -----------------------------------------------------------------------------------------------------------

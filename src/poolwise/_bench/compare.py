@@ -234,10 +234,10 @@ class Bench:
         if path is not None and os.path.exists(path):
             design, trials = record.load(path)
             self._check(design, path)
+            self._measurer.reduce(design.count)
             self._design, self.trials = design, trials
         else:
             self._design = self._designed()
-        self._measurer.reduce(self.design.count)
 
     def blocks(self) -> Iterator[int]:
         """Measure the blocks that are wanted and not there; yield the number of each when it is saved."""
@@ -286,7 +286,7 @@ class Bench:
         self._measurer.reduce(count)
         rehearsed = self._rehearsed(twin, limit, count)
         runs = 2 * wishes.repeats
-        alone = count * calibration.seconds_per_item
+        alone = count * calibration.item_seconds
         self.estimate_seconds = runs * (alone + len(sides) * (rehearsed.seconds + _START_SECONDS))
         seed = random.SystemRandom().randrange(1 << 32) if wishes.seed is None else wishes.seed
         return Design(
@@ -299,7 +299,9 @@ class Bench:
         try:
             return self._measurer.calibrate(min(CALIBRATION_SECONDS, self._wishes.seconds), limit)
         except BrokenRun as broken:
-            raise BackendError(f"{self._identity.function} cannot be measured: its first items {broken}") from None
+            raise BackendError(
+                f"{self._identity.function} cannot be measured: a first look at its items {broken}"
+            ) from None
 
     def _rehearsed(self, side: str, limit: float, count: int) -> Measured:
         """Run the items once, before any figure counts: caches are filled, and it is seen which of them fail."""

@@ -68,15 +68,15 @@ class FreshProcesses:
             raise
 
     def calibrate(self, seconds: float, limit_seconds: float) -> Calibration:
-        result, _ = self._run(Task("", sys.path, sys.argv, seconds=seconds), limit_seconds)
-        return Calibration(result["plan"], result["items"])
+        result, _ = self._run(_task("", seconds=seconds), limit_seconds)
+        return Calibration(**result)
 
     def reduce(self, count: int) -> None:
         given = input_size(self._subject)
         self._write_subject(self._subject if count == given else self._reduced(spread_out(given, count)))
 
     def measure(self, side: str, *, guarded: bool, limit_seconds: float) -> tuple[Measured, Disturbance]:
-        result, disturbance = self._run(Task(side, sys.path, sys.argv, guarded), limit_seconds)
+        result, disturbance = self._run(_task(side, guarded=guarded), limit_seconds)
         return Measured(**result), disturbance
 
     def close(self) -> None:
@@ -130,6 +130,10 @@ class FreshProcesses:
             os.makedirs(os.path.dirname(copied), exist_ok=True)
             _link(os.path.join(subject.source, paths[place]), copied)
         return replace(subject, source=folder)
+
+
+def _task(side: str, **options: Any) -> Task:
+    return Task(side, sys.path, sys.argv, os.getpid(), **options)
 
 
 def _shuffled(subject: Calls | JobRun) -> Calls | JobRun:

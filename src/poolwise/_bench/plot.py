@@ -129,6 +129,8 @@ def _draw_runs(axes: Axes, comparison: Comparison, height: float) -> None:
         axes.plot(*zip(*own), linestyle="", marker=_MARKERS[number % len(_MARKERS)], label=side, zorder=4, **options)
     write_text(axes, -0.015, 1 + 0.06 / height, "seconds", size=9, ha="right", color=LIGHT["muted"],
                transform=axes.transAxes)  # fmt: skip
+    if not sides:
+        return
     legend = axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22 / height), ncols=5, frameon=False, fontsize=9)
     for text in legend.get_texts():
         text.set_parse_math(False)

@@ -64,13 +64,13 @@ def difference(before: Identity, now: Identity) -> str:
     for name in sorted(before.options.keys() | now.options.keys()):
         if before.options.get(name) != now.options.get(name):
             old, new = before.options.get(name, "not given"), now.options.get(name, "not given")
-            return f"was made with {name}={old}, not {new}"
+            return f"was made with {name}={old}, which is {new} now"
     if before.python != now.python:
         return f"was measured by {before.python}, not {now.python}"
     if before.source and now.source and before.source != now.source:
         return f"was measured before the source of {now.function} was changed"
     if before.code != now.code:
-        return f"is of another {now.function.rpartition('.')[2]}: its code differs"
+        return f"is of another {now.function}: its code differs"
     if (before.items, before.given) != (now.items, now.given):
         return f"was made with other items ({before.given:,} then, {now.given:,} now)"
     if before.machine != now.machine:

@@ -80,7 +80,7 @@ def item_count(given: int, calibration: Calibration, sides: Sequence[str], cores
         cores: usable ones.
         seconds: the wanted length of a run on one lane, in seconds.
     """
-    each = calibration.seconds_per_item
+    each = max(calibration.item_seconds, 1e-9)
     lanes = max([Shape.parse(side).total for side in sides if side not in PEERS and side != "auto"], default=1)
     wanted = max(seconds / each, min(2 * lanes, _LONGER * seconds / each), 2 * cores)
     return max(1, min(given, math.ceil(wanted)))
@@ -93,4 +93,4 @@ def spread_out(given: int, count: int) -> list[int]:
 
 def run_limit(count: int, calibration: Calibration) -> float:
     """Return what a run may take, in seconds, before it is taken for one that hangs."""
-    return max(_LEAST_LIMIT_SECONDS, _LIMIT * count * calibration.seconds_per_item)
+    return max(_LEAST_LIMIT_SECONDS, _LIMIT * count * calibration.item_seconds)

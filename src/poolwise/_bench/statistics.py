@@ -9,6 +9,7 @@ of a block share what the machine did at that time.
 
 from __future__ import annotations
 
+import functools
 import math
 import random
 from collections.abc import Sequence
@@ -48,14 +49,22 @@ def ratio(logarithms: Sequence[float], seed: int) -> Interval:
         logarithms: of the ratio in each block, at least one.
         seed: makes the interval the same each time; the same blocks are drawn for all sides.
     """
-    count = len(logarithms)
-    value = math.exp(math.fsum(logarithms) / count)
-    if count == 1:
+    value = math.exp(math.fsum(logarithms) / len(logarithms))
+    if len(logarithms) == 1:
         return Interval(value)
-    draw = random.Random(seed).choices
-    means = sorted(math.fsum(draw(logarithms, k=count)) / count for _ in range(_RESAMPLES))
+    return Interval(value, *_ends(tuple(logarithms), seed))
+
+
+@functools.lru_cache(maxsize=64)
+def _ends(logarithms: tuple[float, ...], seed: int) -> tuple[float, float]:
+    """Return the ends of the interval: the range where less is to be cut off than the share of the extreme resample."""
+    count = len(logarithms)
+    if tail(count) < count**-count:
+        return math.exp(min(logarithms)), math.exp(max(logarithms))
+    drawn = random.Random(seed).choices(logarithms, k=count * _RESAMPLES)
+    means = sorted(sum(drawn[start : start + count]) / count for start in range(0, len(drawn), count))
     cut = int(tail(count) * _RESAMPLES)
-    return Interval(value, math.exp(means[cut]), math.exp(means[-1 - cut]))
+    return math.exp(means[cut]), math.exp(means[-1 - cut])
 
 
 def coverage_of_range(blocks: int) -> float:
@@ -71,7 +80,7 @@ def floor_of(twin: Interval) -> float | None:
 
 
 def differs(found: Interval, noise_floor: float | None) -> bool:
-    """Say whether a ratio is not 1: its interval leaves 1 out, and it is farther from 1 than noise alone."""
-    if found.low is None or found.high is None or noise_floor is None:
+    """Say whether a ratio is not 1: its interval leaves 1 out, and it is farther from 1 than (known) noise."""
+    if found.low is None or found.high is None:
         return False
-    return not found.low <= 1.0 <= found.high and abs(math.log(found.value)) > math.log1p(noise_floor)
+    return not found.low <= 1.0 <= found.high and abs(math.log(found.value)) > math.log1p(noise_floor or 0.0)

@@ -8,7 +8,7 @@ from typing import Any
 
 from poolwise import Shape
 from poolwise._bench.model import PEERS, Comparison, Design, Interval, Row, form_of
-from poolwise.report.words import clean, duration, many
+from poolwise.report.words import clean, duration, many, tick
 
 _WIDTH = 79
 
@@ -26,7 +26,7 @@ def verdict(comparison: Comparison) -> str:
         return "No block is complete, so there is nothing to compare yet."
     if len(measured) == 1:
         return f"Only {_named(leader)} could be measured, so there is nothing to compare it with."
-    if comparison.noise_floor is None:
+    if comparison.blocks == 1:
         return (
             f"{_capital(_named(leader))} was the fastest in the only block, which is too little to name a winner: "
             "what one block shows may be chance."
@@ -154,6 +154,8 @@ def _plain(ratio: Interval | None) -> str:
 
 
 def _number(value: float) -> str:
+    if value >= 9_999.5:
+        return tick(float(f"{value:.2g}")) if value >= 1e6 else f"{value / 1e3:.3g}k"
     return f"{value:.2f}" if value < 9.995 else f"{value:.1f}" if value < 99.95 else f"{value:,.0f}"
 
 
@@ -162,10 +164,15 @@ def _number(value: float) -> str:
 
 def heading(design: Design) -> str:
     """Say what is measured, in a line or two."""
-    given, count = design.identity.given, design.count
-    items = f"{count:,} of {many(given, 'item')}, evenly spread," if count < given else many(given, "item")
     name = clean(design.identity.function, 120)
-    return f"{name}: {items} in each run; an item takes {duration(design.calibration.seconds_per_item)} in one lane"
+    each = duration(design.calibration.item_seconds)
+    return f"{name}: {items_in_words(design)} in each run; an item takes {each} in one lane"
+
+
+def items_in_words(design: Design) -> str:
+    """Say how many items each run has."""
+    given, count = design.identity.given, design.count
+    return f"{count:,} of {many(given, 'item')}, evenly spread," if count < given else many(given, "item")
 
 
 def text(comparison: Comparison) -> str:

@@ -51,6 +51,21 @@ def write_figure(make: Callable[[], Figure], path: str | os.PathLike[str]) -> No
         UsageError: the suffix is another one, or the file cannot be written.
         BackendUnavailable: matplotlib is not installed.
     """
+    suffix = check_plot(path)
+    figure = make()
+    metadata: dict[str, Any] = {} if suffix == ".png" else {"Date" if suffix == ".svg" else "CreationDate": None}
+    content = io.BytesIO()
+    figure.savefig(content, format=suffix[1:], dpi=150, metadata=metadata)
+    write_whole(path, content.getvalue())
+
+
+def check_plot(path: str | os.PathLike[str]) -> str:
+    """Check, before there is anything to draw, that it could be, and return the suffix of the file.
+
+    Raises:
+        UsageError: the suffix is one that names no format.
+        BackendUnavailable: matplotlib is not installed.
+    """
     suffix = os.path.splitext(os.fsdecode(path))[1].lower()
     if suffix not in SUFFIXES:
         raise UsageError(f"{os.fsdecode(path)!r} names no format for pictures; end it in one of: {', '.join(SUFFIXES)}")
@@ -60,11 +75,7 @@ def write_figure(make: Callable[[], Figure], path: str | os.PathLike[str]) -> No
         raise BackendUnavailable(
             f"pictures need matplotlib, which cannot be imported ({error}): pip install 'poolwise[plot]'"
         ) from error
-    figure = make()
-    metadata: dict[str, Any] = {} if suffix == ".png" else {"Date" if suffix == ".svg" else "CreationDate": None}
-    content = io.BytesIO()
-    figure.savefig(content, format=suffix[1:], dpi=150, metadata=metadata)
-    write_whole(path, content.getvalue())
+    return suffix
 
 
 def _figure(story: Story) -> Figure:
