@@ -36,8 +36,8 @@ def test_for_a_person(poolwise: Any, lines: Lines) -> None:
     assert shown.startswith("functions:number: 30 items in each run; an item takes ")
     assert max(map(len, shown.splitlines())) <= 80
     assert "was the fastest in the only block" in shown.split("\n\n")[-1].replace("\n", " ")
-    assert ended.err.startswith("bench runs the items again and again; it is for functions that are safe to repeat\n")
-    assert "30 items in each run; 1x1, 2x1; 6 runs in each of 1 blocks, about " in ended.err
+    assert ended.err.startswith("the items are run again and again: this is for functions that are safe to repeat\n")
+    assert "30 items in each run; 1x1, 2x1; 6 runs in each of 1 block, about " in ended.err
     assert "block 1 of 1" in ended.err
     assert left_behind() <= before
 
@@ -171,7 +171,7 @@ def test_interrupted(poolwise: Any, lines: Lines) -> None:
 def test_interrupted_before_anything_was_measured(poolwise: Any, lines: Lines) -> None:
     """It says that, and leaves nothing."""
     process = poolwise.start("bench", "functions:hang", lines([1, 1]), *TWO, *QUICK)
-    assert process.stderr.readline().startswith(b"bench runs the items again")
+    assert process.stderr.readline().startswith(b"the items are run again")
     os.killpg(process.pid, signal.SIGINT)
     ended = poolwise.end(process)
     assert (ended.code, ended.out) == (130, b"")

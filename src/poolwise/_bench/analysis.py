@@ -13,7 +13,7 @@ from poolwise._bench.words import verdict
 
 _NOISY_FLOOR = 0.05  # Of a side against itself.
 _NOISY_SHARE = 0.10  # Of the cores, used by others.
-_SHORT_SECONDS = 0.1
+_SHORT_SECONDS = 0.3
 _THROTTLED_SHARE = 0.01
 _ENOUGH_BLOCKS = 5
 

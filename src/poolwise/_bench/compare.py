@@ -44,7 +44,7 @@ class Wishes:
         repeats: blocks.
         peers: compare with other pools too.
         save: a file that keeps the runs, and from which they are gone on with; or None.
-        seconds: the wanted length of a run on one lane.
+        seconds: the wanted length of a run on one lane; None leaves that to the number of cores.
         seed: of the order and of the bootstrap; None draws one.
         limit: seconds that a run may take; None: five times what one lane is expected to take, 20 at least.
 
@@ -56,13 +56,14 @@ class Wishes:
     repeats: int = 5
     peers: bool = False
     save: str | os.PathLike[str] | None = None
-    seconds: float = 2.0
+    seconds: float | None = None
     seed: int | None = None
     limit: float | None = None
 
     def __post_init__(self) -> None:
         check_number("repeats", self.repeats, whole=True)
-        check_number("seconds", self.seconds)
+        if self.seconds is not None:
+            check_number("seconds", self.seconds)
         if self.limit is not None:
             check_number("limit", self.limit)
         if not isinstance(self.peers, bool):
@@ -85,7 +86,7 @@ def bench(
     peers: bool = False,
     save: str | os.PathLike[str] | None = None,
     *,
-    seconds: float = 2.0,
+    seconds: float | None = None,
     seed: int | None = None,
     limit: float | None = None,
 ) -> Comparison:
@@ -105,7 +106,7 @@ def bench(
         peers: compare with ThreadPoolExecutor, ProcessPoolExecutor, joblib and mpire as well, at their defaults. One
             that is not installed, or cannot run the function, is a row that says so.
         save: a file that gets all runs after each block. Where it is there, blocks that it lacks are measured.
-        seconds: the wanted length of a run on one lane, in seconds.
+        seconds: the wanted length of a run on one lane, in seconds; None: 2, and more with more than four cores.
         seed: makes the order of runs, and the intervals of given times, the same each time.
         limit: seconds that a run may take; then it is ended, and its side has no figure. Five times what one lane is
             expected to take where it is None, and 20 at least.
@@ -275,12 +276,13 @@ class Bench:
 
     def _designed(self) -> Design:
         wishes, cores = self._wishes, host.usable_cores()
-        calibration = self._calibrated()
+        seconds = wishes.seconds or schedule.default_seconds(cores)
+        calibration = self._calibrated(seconds)
         whole = math.ceil(cores)
         shapes = wishes.shapes or schedule.default_shapes(calibration.shape, whole)
         missing = pools.missing() if wishes.peers else {}
         sides = (*shapes, *(peer for peer in PEERS if wishes.peers and peer not in missing))
-        count = schedule.item_count(self._identity.given, calibration, sides, whole, wishes.seconds)
+        count = schedule.item_count(self._identity.given, calibration, sides, whole, seconds)
         limit = wishes.limit or schedule.run_limit(count, calibration)
         twin = calibration.shape if calibration.shape in sides else sides[0]
         self._measurer.reduce(count)
@@ -294,10 +296,10 @@ class Bench:
             tuple(self.early),
         )  # fmt: skip
 
-    def _calibrated(self) -> Calibration:
+    def _calibrated(self, seconds: float) -> Calibration:
         limit = self._wishes.limit or _CALIBRATION_LIMIT_SECONDS
         try:
-            return self._measurer.calibrate(min(CALIBRATION_SECONDS, self._wishes.seconds), limit)
+            return self._measurer.calibrate(min(CALIBRATION_SECONDS, seconds), limit)
         except BrokenRun as broken:
             raise BackendError(
                 f"{self._identity.function} cannot be measured: a first look at its items {broken}"

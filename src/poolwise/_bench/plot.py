@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import textwrap
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 _WIDTH_INCHES, _ROW_INCHES, _RUNS_INCHES = 9.0, 0.34, 2.6
 _LEFT, _RIGHT = 0.22, 0.93  # Of the plots, as shares of the width.
 _MARKERS = ("o", "s", "D", "^", "v", "P", "X", "*", "<", ">")
+_LEGEND_COLUMNS = 5
 _FEWEST_LOG = 5.0  # Where times differ by more, their axis is logarithmic.
 
 
@@ -46,7 +48,8 @@ def _figure(comparison: Comparison) -> Figure:
     rows = len(comparison.rows)
     top = 0.4 + 0.24 * len(head) + 0.19 * len(sentence)
     bars = _ROW_INCHES * max(2, rows) + 0.15
-    whole = top + 0.6 + bars + 0.95 + _RUNS_INCHES + 0.7
+    legend = 0.2 * math.ceil(rows / _LEGEND_COLUMNS)
+    whole = top + 0.6 + bars + 0.95 + _RUNS_INCHES + 0.45 + legend
     figure = Figure(figsize=(_WIDTH_INCHES, whole), facecolor=LIGHT["page"])
     FigureCanvasAgg(figure)
     write_text(figure, 0.03, 1 - 0.2 / whole, "\n".join(head), size=12, weight="bold", va="top")
@@ -131,7 +134,9 @@ def _draw_runs(axes: Axes, comparison: Comparison, height: float) -> None:
                transform=axes.transAxes)  # fmt: skip
     if not sides:
         return
-    legend = axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22 / height), ncols=5, frameon=False, fontsize=9)
+    legend = axes.legend(
+        loc="upper center", bbox_to_anchor=(0.5, -0.22 / height), ncols=_LEGEND_COLUMNS, frameon=False, fontsize=9
+    )
     for text in legend.get_texts():
         text.set_parse_math(False)
         text.set_color(LIGHT["text"])

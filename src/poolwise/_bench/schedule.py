@@ -67,6 +67,11 @@ def default_shapes(advised: str, cores: int) -> tuple[str, ...]:
     return tuple(dict.fromkeys(["1x1", f"1x{many}", f"{many}x1", advised, "auto"]))
 
 
+def default_seconds(cores: float) -> float:
+    """Return the wanted length of a run on one lane: 2 s, more where many cores make short work of it."""
+    return max(2.0, 0.5 * cores)
+
+
 def item_count(given: int, calibration: Calibration, sides: Sequence[str], cores: int, seconds: float) -> int:
     """Return how many items a run has: so many that one lane takes about the wanted time.
 

@@ -34,7 +34,10 @@ def verdict(comparison: Comparison) -> str:
     equals = [row for row in measured if row.fastest and row is not leader]
     others = [row for row in measured if not row.fastest]
     if not others:
-        return f"No side is faster than the others{_margin(leader, equals)}{_reason(comparison, leader)}."
+        worst = max((row.of_best.value for row in equals if row.of_best), default=1.0)
+        margin = f"all are within {worst - 1:.0%} of {leader.side}"
+        itself = f", and a side differs from itself by up to {comparison.noise_floor:.0%}"
+        return f"No side is faster than the others: {margin}{itself if comparison.noise_floor else ''}."
     baseline = next(row for row in measured if row.side == comparison.baseline)
     chosen = baseline if baseline.fastest else leader
     if baseline.fastest and baseline is not leader:
@@ -55,11 +58,6 @@ def _gains(comparison: Comparison, chosen: Row, others: Sequence[Row]) -> Iterat
         yield f"{_plain(following.of_best)} as fast as the next, {following.side}"
     else:
         yield f"{_times(following.of_best)} as fast as the next, {following.side}"
-
-
-def _margin(leader: Row, equals: Sequence[Row]) -> str:
-    worst = max((row.of_best.value for row in equals if row.of_best), default=1.0)
-    return f" (all within {worst - 1:.0%} of {leader.side}, which noise explains)"
 
 
 def _reason(comparison: Comparison, row: Row) -> str:
@@ -177,7 +175,7 @@ def items_in_words(design: Design) -> str:
 
 def text(comparison: Comparison) -> str:
     """Return a comparison for a terminal of 80 columns: the table, the warnings, the verdict."""
-    head = f"side{'':<21}seconds  times {comparison.baseline:<19} time of best"
+    head = f"side{'':<21}seconds  {f'times as fast as {comparison.baseline}':<26}time/best"
     lines = [*textwrap.wrap(heading(comparison.design), _WIDTH), "", head.rstrip()]
     for row in comparison.rows:
         lines += _line(comparison, row)

@@ -237,7 +237,9 @@ def _bench(
         bool, typer.Option("--peers", help="Also ThreadPoolExecutor, ProcessPoolExecutor, joblib, mpire.")
     ] = False,
     repeats: Annotated[int, typer.Option(min=1, metavar="N", help="Blocks; each has every side twice.")] = 5,
-    seconds: Annotated[float, typer.Option(metavar="SECONDS", help="Wanted length of a run on one lane.")] = 2.0,
+    seconds: Annotated[
+        float | None, typer.Option(metavar="SECONDS", help="Wanted length of a run on one lane (2, or more).")
+    ] = None,
     limit: Annotated[float | None, typer.Option(metavar="SECONDS", help="End a run that takes longer.")] = None,
     seed: Annotated[int | None, typer.Option(metavar="N", help="Of the order of runs, and of the intervals.")] = None,
     save: Annotated[

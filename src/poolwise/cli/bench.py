@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -131,7 +131,7 @@ def _compare(command: BenchCommand, open_stdout: Callable[[], BinaryIO]) -> int:
     bench = _opened(command, Wishes(shapes=shapes, **command.wishes))
     if bench is None:
         return INTERRUPTED
-    say("bench runs the items again and again; it is for functions that are safe to repeat")
+    say("the items are run again and again: this is for functions that are safe to repeat")
     code = DONE
     with bench:
         try:
@@ -175,25 +175,36 @@ def _opened(command: BenchCommand, wishes: Wishes) -> Bench | None:
 def _measure(bench: Bench, repeats: int) -> None:
     """Measure, and say how far it is."""
     from poolwise._bench.words import items_in_words
-    from poolwise.report.words import duration
+    from poolwise.report.words import duration, many
 
     bench.prepare()
     design = bench.design
     sides = ", ".join(design.sides)
-    runs = f"{2 * (len(design.sides) + 1)} runs in each of {repeats} blocks"
+    runs = f"{2 * (len(design.sides) + 1)} runs in each of {many(repeats, 'block')}"
     about = "" if bench.estimate_seconds is None else f", about {duration(bench.estimate_seconds)}"
-    say(f"{items_in_words(design)} in each run; {sides}; {runs}{about}")
+    _say_wrapped(f"{items_in_words(design)} in each run; {sides}; {runs}{about}")
     if bench.trials:
         say(f"blocks that are measured already: {len({trial.block for trial in bench.trials})}")
     started = time.perf_counter()
     for block in bench.blocks():
-        times: dict[str, str] = {}
-        for trial in bench.trials:
-            if trial.block == block and not trial.twin:
-                text = "-" if trial.measured is None else f"{trial.measured.seconds:.3f}"
-                times[trial.side] = f"{times[trial.side]}, {text}" if trial.side in times else text
-        figures = "; ".join(f"{side} {seconds}" for side, seconds in times.items())
-        say(f"block {block + 1} of {repeats}, after {duration(time.perf_counter() - started)}, seconds: {figures}")
+        figures = ", ".join(_figures(bench, block))
+        _say_wrapped(f"block {block + 1} of {repeats}, after {duration(time.perf_counter() - started)}: {figures}")
+
+
+def _figures(bench: Bench, block: int) -> Iterator[str]:
+    """Give the mean seconds of each side in a block."""
+    for side in bench.design.sides:
+        own = [trial for trial in bench.trials if (trial.block, trial.side, trial.twin) == (block, side, False)]
+        times = [trial.measured.seconds for trial in own if trial.measured is not None]
+        if own:
+            yield f"{side} {sum(times) / len(times):.3f} s" if len(times) == len(own) else f"{side} broke"
+
+
+def _say_wrapped(text: str) -> None:
+    import textwrap
+
+    for line in textwrap.wrap(text, 79, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False):
+        say(line)
 
 
 def _print(command: BenchCommand, comparison: Comparison, open_stdout: Callable[[], BinaryIO]) -> int:
