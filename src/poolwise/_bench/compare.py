@@ -20,7 +20,7 @@ from poolwise._bench import peers as pools
 from poolwise._bench import record, schedule
 from poolwise._bench.analysis import analyse
 from poolwise._bench.child import Calls, JobRun
-from poolwise._bench.measure import FreshProcesses, Measurer, input_size
+from poolwise._bench.measure import FreshProcesses, Measurer, inputs_of
 from poolwise._bench.model import PEERS, BenchWarning, Calibration, Comparison, Design, Identity, Measured, Trial
 from poolwise._bench.process import BrokenRun
 from poolwise._core.model import check_number
@@ -172,9 +172,14 @@ def bench_of_job(name: str, source: Any, options: Mapping[str, Any], wishes: Wis
     if wishes.peers:
         raise UsageError(f"other pools run a function, and {name} is a job; leave peers out")
     subject = JobRun(name, source if name == "images" else list(source), dict(options))
-    inputs = os.path.abspath(source) if name == "images" else digest_of(subject.source)
+    inputs = inputs_of(subject)
     told = {option: repr(value) for option, value in options.items()}
-    return Bench(subject, _identity(name, told, str(inputs), input_size(subject)), wishes)
+    if name == "images":
+        told["source"] = os.path.abspath(source)
+        digest = digest_of([(path, os.path.getsize(os.path.join(source, path))) for path in inputs])
+    else:
+        digest = digest_of(inputs)
+    return Bench(subject, _identity(name, told, digest, len(inputs)), wishes)
 
 
 def _identity(

@@ -72,8 +72,9 @@ class FreshProcesses:
         return Calibration(**result)
 
     def reduce(self, count: int) -> None:
-        given = input_size(self._subject)
-        self._write_subject(self._subject if count == given else self._reduced(spread_out(given, count)))
+        inputs = inputs_of(self._subject)
+        whole = count == len(inputs)
+        self._write_subject(self._subject if whole else self._reduced(inputs, spread_out(len(inputs), count)))
 
     def measure(self, side: str, *, guarded: bool, limit_seconds: float) -> tuple[Measured, Disturbance]:
         result, disturbance = self._run(_task(side, guarded=guarded), limit_seconds)
@@ -115,20 +116,17 @@ class FreshProcesses:
         with open(os.path.join(self._folder, SUBJECT), "wb") as file:
             file.write(blob)
 
-    def _reduced(self, places: Sequence[int]) -> Calls | JobRun:
-        subject = self._subject
+    def _reduced(self, inputs: Sequence[Any], places: Sequence[int]) -> Calls | JobRun:
+        subject, some = self._subject, [inputs[place] for place in places]
         if isinstance(subject, Calls):
-            return Calls(subject.function, [subject.items[place] for place in places])
+            return Calls(subject.function, some)
         if subject.name != "images":
-            return replace(subject, source=[subject.source[place] for place in places])
-        from poolwise.jobs.images import find_images
-
-        paths = find_images(subject.source)
+            return replace(subject, source=some)
         folder = os.path.join(self._folder, "source")
-        for place in places:
-            copied = os.path.join(folder, paths[place])
+        for path in some:
+            copied = os.path.join(folder, path)
             os.makedirs(os.path.dirname(copied), exist_ok=True)
-            _link(os.path.join(subject.source, paths[place]), copied)
+            _link(os.path.join(subject.source, path), copied)
         return replace(subject, source=folder)
 
 
@@ -145,15 +143,15 @@ def _shuffled(subject: Calls | JobRun) -> Calls | JobRun:
     return Calls(subject.function, items)
 
 
-def input_size(subject: Calls | JobRun) -> int:
-    """Return how many items there are."""
+def inputs_of(subject: Calls | JobRun) -> Sequence[Any]:
+    """Return the items; of the images job the paths of its files, relative to their folder."""
     if isinstance(subject, Calls):
-        return len(subject.items)
+        return subject.items
     if subject.name != "images":
-        return len(subject.source)
+        return list(subject.source)
     from poolwise.jobs.images import find_images
 
-    return len(find_images(subject.source))
+    return find_images(subject.source)
 
 
 def _link(original: str, copied: str) -> None:

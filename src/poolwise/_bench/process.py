@@ -64,8 +64,8 @@ def run_program(
 
         timer = threading.Timer(limit_seconds, give_up)
         timer.daemon = True
-        timer.start()
         try:
+            timer.start()
             process.wait()  # never with a timeout: it would poll with sleeps of up to 50 ms, and time those
             seconds = time.perf_counter() - started
         except BaseException:

@@ -131,10 +131,10 @@ def _compare(command: BenchCommand, open_stdout: Callable[[], BinaryIO]) -> int:
     bench = _opened(command, Wishes(shapes=shapes, **command.wishes))
     if bench is None:
         return INTERRUPTED
-    say("the items are run again and again: this is for functions that are safe to repeat")
     code = DONE
     with bench:
         try:
+            say("the items are run again and again: this is for functions that are safe to repeat")
             _measure(bench, command.wishes["repeats"])
         except KeyboardInterrupt:
             code = INTERRUPTED
