@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,6 @@ TWO = ("--shapes", "1x1,2x1")
 
 def left_behind() -> set[str]:
     """Temporary folders of comparisons."""
-    import tempfile
-
     return {name for name in os.listdir(tempfile.gettempdir()) if name.startswith("poolwise-bench-")}
 
 
@@ -180,6 +179,7 @@ def test_interrupted_before_anything_was_measured(poolwise: Any, lines: Lines) -
 
 def test_killed(poolwise: Any, lines: Lines) -> None:
     """What it had started ends with it, hanging or not."""
+    poolwise.environment["TMPDIR"] = str(poolwise.folder)  # What it cannot remove any more goes with the test.
     process = poolwise.start("bench", "functions:hang", lines([1, 1]), *TWO, *QUICK)
     wait_until(lambda: len(processes(poolwise.mark)) > 1, "the first run has begun")
     process.kill()

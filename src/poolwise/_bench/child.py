@@ -85,7 +85,7 @@ def main(folder: str) -> None:
 
         with open(os.path.join(folder, SUBJECT), "rb") as blob:
             subject = wire.loads(blob.read())
-        result = _look(subject, task.seconds) if not task.side else asdict(_measure(subject, task))
+        result = asdict(_measure(subject, task, folder)) if task.side else _look(subject, task.seconds, folder)
     except Exception as error:
         result = {"broken": _sentence(error)}
     temporary = os.path.join(folder, f"{RESULT}.tmp")
@@ -102,7 +102,7 @@ def _sentence(error: BaseException) -> str:
 # -- the first look ----------------------------------------------------------------------------------------------------
 
 
-def _look(subject: Calls | JobRun, seconds: float) -> dict[str, Any]:
+def _look(subject: Calls | JobRun, seconds: float, place: str) -> dict[str, Any]:
     """Run the first items as `auto` would, and return the plan, with how many were executed."""
     from poolwise._policy.profile import plan_to_dict
 
@@ -112,7 +112,7 @@ def _look(subject: Calls | JobRun, seconds: float) -> dict[str, Any]:
         each = found.response.value if found is not None else each
         return {"plan": plan_to_dict(profile.plan), "items": profile.items, "item_seconds": each}
     count, busy, ends = 0, 0.0, time.perf_counter() + seconds
-    with tempfile.TemporaryDirectory(prefix="poolwise-bench-") as folder, _job(subject, folder, "auto") as run:
+    with tempfile.TemporaryDirectory(dir=place) as folder, _job(subject, folder, "auto") as run:
         for outcome in run:
             count += 1
             busy += outcome.seconds
@@ -124,8 +124,8 @@ def _look(subject: Calls | JobRun, seconds: float) -> dict[str, Any]:
 # -- one run -----------------------------------------------------------------------------------------------------------
 
 
-def _measure(subject: Calls | JobRun, task: Task) -> Measured:
-    return _measure_calls(subject, task) if isinstance(subject, Calls) else _measure_job(subject, task.side)
+def _measure(subject: Calls | JobRun, task: Task, place: str) -> Measured:
+    return _measure_calls(subject, task) if isinstance(subject, Calls) else _measure_job(subject, task.side, place)
 
 
 def _measure_calls(subject: Calls, task: Task) -> Measured:
@@ -217,13 +217,13 @@ def _job(subject: JobRun, folder: str, shape: str) -> Any:
     return load(subject.name)(subject.source, folder, shape=shape, **subject.options)
 
 
-def _measure_job(subject: JobRun, side: str) -> Measured:
+def _measure_job(subject: JobRun, side: str, place: str) -> Measured:
     """Run a job into a folder that is removed. Its files, by name and size, are what must be the same each time."""
     from poolwise._runtime.identity import digest_of
 
     _import_all(side)
     failed, first = 0, ""
-    with tempfile.TemporaryDirectory(prefix="poolwise-bench-") as folder:
+    with tempfile.TemporaryDirectory(dir=place) as folder:
         run = _job(subject, folder, side)  # Imports what it needs, and finds its items; work starts below.
         started = last = time.perf_counter()
         with run:

@@ -39,20 +39,25 @@ def verdict(comparison: Comparison) -> str:
         itself = f", and a side differs from itself by up to {comparison.noise_floor:.0%}"
         return f"No side is faster than the others: {margin}{itself if comparison.noise_floor else ''}."
     baseline = next(row for row in measured if row.side == comparison.baseline)
-    chosen = baseline if baseline.fastest else leader
     if baseline.fastest and baseline is not leader:
-        equals = [leader, *(row for row in equals if row is not baseline)]
+        return f"No side is faster than {baseline.side} by more than noise explains: {_best(comparison, leader)}."
     beside = f", and {_listed([row.side for row in equals])} cannot be told from it" if equals else ""
-    gains = " and ".join(_gains(comparison, chosen, others))
-    return f"{_capital(_named(chosen))} is the fastest{beside}: {gains}{_reason(comparison, chosen)}."
+    gains = " and ".join(_gains(comparison, leader, others))
+    return f"{_capital(_named(leader))} is the fastest{beside}: {gains}{_reason(comparison, leader)}."
 
 
-def _gains(comparison: Comparison, chosen: Row, others: Sequence[Row]) -> Iterator[str]:
+def _best(comparison: Comparison, leader: Row) -> str:
+    floor = comparison.noise_floor
+    itself = "" if floor is None else f", and a side differs from itself by up to {floor:.0%}"
+    return f"{_named(leader)} was {_times(leader.speedup)} as fast{itself}"
+
+
+def _gains(comparison: Comparison, leader: Row, others: Sequence[Row]) -> Iterator[str]:
     """Say how much faster it is than the baseline, and than the next one that is slower."""
     following = min(others, key=lambda row: row.of_best.value if row.of_best else 0.0)
     baseline = comparison.baseline
-    if chosen.side != baseline and any(row.side == baseline for row in others) and chosen.speedup is not None:
-        yield f"{_times(chosen.speedup)} as fast as {baseline}"
+    if leader.side != baseline:
+        yield f"{_times(leader.speedup)} as fast as {baseline}"
         if following.side == baseline:
             return
         yield f"{_plain(following.of_best)} as fast as the next, {following.side}"
