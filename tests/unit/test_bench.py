@@ -268,7 +268,7 @@ def test_one_lane_is_the_fastest() -> None:
     """It is named as any other winner is, with why."""
     given = design(calibration=Calibration(plan("gil", held=0.02), 50, 0.02))
     comparison = analyse(given, measured_trials(given, noisy(0.01, {"1x1": 1.0, "1x2": 1.5, "2x1": 3.0})))
-    assert comparison.verdict.startswith("1x1 (one lane) is the fastest: 1.5")
+    assert comparison.verdict.startswith("1x1 (one lane) is the fastest: 1.49 (1.48 to 1.51) times")
     assert "as fast as the next, 1x2, because an item holds the GIL for 100% of its time, so threads take turns" in (
         comparison.verdict
     )
