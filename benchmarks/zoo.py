@@ -30,7 +30,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import importlib
 import itertools
 import json
 import os
@@ -47,7 +46,6 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
-from importlib import util
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +54,7 @@ import psutil
 import _zoo_workloads as zoo
 from _paired import BrokenRun, Spread, pairs_of
 from _zoo_workloads import BY_NAME, SKIPPED, WORKLOADS, Workload, checksum
+from poolwise._bench import peers
 
 HERE = Path(__file__).resolve().parent
 TOKEN_VARIABLE = "POOLWISE_ZOO_RUN"  # marks every process of a run, so that none is left behind
@@ -64,7 +63,7 @@ GRID = ("1x1", "1x2", "1x4", "1x16", "1x64", "2x1", "2x2", "2x16", "2x64")
 PROBED = ("1x1", "1x2", "1x16", "1x64", "2x1", "2x16")
 QUICK_GRID = ("1x1", "1x2", "1x16", "1x64", "2x1", "2x16", "2x64")
 QUICK_PROBED = ("1x1", "1x64", "2x1", "2x64")
-PEERS = {"threads": "concurrent.futures", "processes": "concurrent.futures", "joblib": "joblib", "mpire": "mpire"}
+PEERS = {"threads": "ThreadPoolExecutor", "processes": "ProcessPoolExecutor", "joblib": "joblib", "mpire": "mpire"}
 
 REDUCED = 0.7 / 4  # the grid's share of the wanted length
 HOPELESS = 4.0  # a probed shape so many times slower than the best is not run again
@@ -148,7 +147,7 @@ def measure_here(task: Task) -> Measured:
 def import_all(pool: str) -> None:
     """Import what a pool needs: imports are not on the clock."""
     if pool in PEERS:
-        importlib.import_module(PEERS[pool])
+        peers.import_pool(PEERS[pool])
     else:
         import poolwise
 
@@ -158,25 +157,17 @@ def import_all(pool: str) -> None:
 def start(
     stack: contextlib.ExitStack, pool: str, function: Callable[[Any], Any], items: Iterable[Any], workload: Workload
 ) -> Iterable[Any]:
-    """Call a pool's map, with its defaults."""
-    if pool == "threads":
-        from concurrent.futures import ThreadPoolExecutor
-
-        return stack.enter_context(ThreadPoolExecutor()).map(function, items)
-    if pool == "processes":
-        from concurrent.futures import ProcessPoolExecutor
-
-        return stack.enter_context(ProcessPoolExecutor()).map(function, items)
-    if pool == "joblib":
+    """Call a pool's map, with its defaults; one that would gather large results is asked for them one by one."""
+    if pool == "joblib" and workload.large:
         import joblib
 
-        parallel = joblib.Parallel(n_jobs=-1, return_as="generator" if workload.large else "list")
-        return parallel(joblib.delayed(function)(item) for item in items)
-    if pool == "mpire":
+        return joblib.Parallel(n_jobs=-1, return_as="generator")(joblib.delayed(function)(item) for item in items)
+    if pool == "mpire" and workload.large:
         import mpire
 
-        workers = stack.enter_context(mpire.WorkerPool())
-        return workers.imap(function, items) if workload.large else workers.map(function, items)
+        return stack.enter_context(mpire.WorkerPool()).imap(function, items)
+    if pool in PEERS:
+        return peers.start(stack, PEERS[pool], function, list(items))
     import poolwise
 
     return stack.enter_context(poolwise.map(function, items, shape=pool, **workload.options()))
@@ -605,7 +596,7 @@ def find_peers(keeper: Keeper, row: Row) -> None:
     """Compare with the peers that can run it and are installed."""
     ours = statistics.median(auto for auto, _ in row.pairs) if row.pairs else 0.0
     for peer in keeper.workload.peers if ours else ():
-        if util.find_spec(PEERS[peer]) is None:
+        if PEERS[peer] in peers.missing():
             row.notes.append(f"{peer} is not installed")
             continue
         try:

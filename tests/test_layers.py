@@ -2,7 +2,7 @@
 
     _core <- {_policy | _runtime, never each other} <- backends <- {_helm, _recorder} <- _engine
           <- {_supervisor, _pipeline} <- report <- _drivers <- _prepare <- _stages <- _api
-          <- {jobs, bench, testing} <- {tour, cli}
+          <- {jobs, _bench, testing} <- {tour, cli}
 
 Everything is read from the syntax tree: imports inside functions, under `if TYPE_CHECKING` and by
 `importlib.import_module("poolwise...")` count like all others.
@@ -35,7 +35,7 @@ RANKS = {
     "_stages": 9,
     "_api": 10,
     "jobs": 11,
-    "bench": 11,
+    "_bench": 11,
     "testing": 11,
     "tour": 12,
     "cli": 12,

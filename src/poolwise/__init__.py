@@ -8,6 +8,8 @@ from __future__ import annotations
 TYPE_CHECKING = False  # As type checkers know it; importing typing would take ten times as long as all else here.
 if TYPE_CHECKING:
     from poolwise._api import map, pipeline, profile, run
+    from poolwise._bench.compare import bench
+    from poolwise._bench.model import BenchWarning, Comparison
     from poolwise._core.errors import (
         BackendError,
         BackendUnavailable,
@@ -40,6 +42,8 @@ __version__ = "0.1.0.dev0"
 
 _HOMES = {
     "poolwise._api": ("map", "pipeline", "profile", "run"),
+    "poolwise._bench.compare": ("bench",),
+    "poolwise._bench.model": ("BenchWarning", "Comparison"),
     "poolwise._drivers": ("Results", "Run"),
     "poolwise._policy.plan": ("Plan",),
     "poolwise._policy.profile": ("Profile",),
@@ -73,6 +77,8 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = [
     "BackendError",
     "BackendUnavailable",
+    "BenchWarning",
+    "Comparison",
     "InternalError",
     "Journal",
     "JournalCorrupt",
@@ -100,6 +106,7 @@ __all__ = [
     "UnknownNameError",
     "UsageError",
     "WorkersLost",
+    "bench",
     "map",
     "pipeline",
     "profile",

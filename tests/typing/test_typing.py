@@ -149,6 +149,16 @@ def check_shape() -> None:
     assert_type(poolwise.Shape(2).total, int)
 
 
+def check_bench() -> None:
+    """A comparison is a value with typed rows and warnings."""
+    found = poolwise.bench(half, [1, 2], ["1x1", poolwise.Shape(2)], repeats=5, peers=True, save="bench.json")
+    assert_type(found, poolwise.Comparison)
+    assert_type(found.winner, str | None)
+    assert_type(found.warnings[0], poolwise.BenchWarning)
+    assert_type(found.rows[0].seconds, float | None)
+    poolwise.bench(half, 3)  # type: ignore[arg-type]
+
+
 def check_fetch() -> None:
     """A job's options are checked, and its outcomes hold its values."""
     run = fetch(["http://example.com/a.jpg"], "photos", attempts=3, shape="1x8")

@@ -380,3 +380,18 @@ def test_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     assert host.core_count() >= 1
     assert host.available_memory_bytes() > 0
     assert host.resident_bytes() > 1_000_000
+
+
+def test_throttled_seconds(machine: Machine) -> None:
+    """Of the group that was held back longest, in either version's unit; 0 where nothing is known."""
+    assert host.throttled_seconds(root=machine.root) == 0.0
+    machine.version_2("/a/b", {"a/cpu.stat": "usage_usec 9\nthrottled_usec 2500000\n", "a/b/cpu.stat": "garbage\n"})
+    assert host.throttled_seconds(root=machine.root) == 2.5
+    machine.write(
+        {
+            "/proc/self/cgroup": "3:cpu,cpuacct:/x\n",
+            "/proc/self/mountinfo": "31 23 0:28 / /cpu rw shared:9 - cgroup cgroup rw,cpu,cpuacct\n",
+            "/cpu/x/cpu.stat": "nr_throttled 4\nthrottled_time 1500000000\n",
+        }
+    )
+    assert host.throttled_seconds(root=machine.root) == 1.5

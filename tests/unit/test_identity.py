@@ -16,7 +16,7 @@ import pytest
 
 import poolwise
 from poolwise import JournalMismatch
-from poolwise._runtime.identity import owner_of
+from poolwise._runtime.identity import digest_of, owner_of
 
 
 class Times:
@@ -169,3 +169,22 @@ def test_sets_are_told_whatever_the_hash_seed(tmp_path: Path) -> None:
             capture_output=True, text=True, check=False, env=os.environ | {"PYTHONHASHSEED": seed},
         )  # fmt: skip
         assert (ended.returncode, ended.stdout, ended.stderr) == (0, "[0, 1, 2]\n", "")
+
+
+def test_a_digest_of_values() -> None:
+    """It differs where a value, its type, their order or their number does, and nowhere else."""
+    values: list[list[Any]] = [[], [1], ["1"], [1.0], [True], [1, 2], [2, 1], [12], [[1], 2], [[1, 2]], ["1", "2"]]
+    assert len(set(map(digest_of, values))) == len(values)
+    shared = "x" * 50
+    apart = ["x" * 25 + "x" * 25, "".join(["x"] * 50)]
+    assert digest_of([[shared, shared]]) == digest_of([apart])
+    assert digest_of([Path("a"), {1: {"b"}}]) == digest_of([Path("a"), {1: {"b"}}])
+    assert digest_of([threading.Lock()]) == digest_of([threading.Lock()])
+
+
+def test_a_digest_of_many_values_looks_at_some() -> None:
+    """Evenly spread over all; their number counts."""
+    many = list(range(50_000))
+    assert digest_of(many) == digest_of(list(many))
+    assert digest_of(many) != digest_of(many[:-1])
+    assert digest_of(many) != digest_of([-1, *many[1:]])

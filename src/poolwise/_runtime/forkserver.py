@@ -40,6 +40,19 @@ def _prctl(option: int, value: int) -> bool:
         return False
 
 
+def end_with_parent(parent: int) -> bool:
+    """Have Linux kill this process when the thread that started it ends, whatever ends it.
+
+    Args:
+        parent: the id of its process.
+
+    Returns:
+        Whether that was still there.
+    """
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    return os.getppid() == parent
+
+
 class _Server:
     def __init__(self, control: socket.socket, parent: int) -> None:
         self.parent = parent
@@ -135,8 +148,7 @@ class _Server:
             if not self.subreaper:
                 os.setpgid(0, 0)
             server = os.getppid()
-            _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-            if os.getppid() == server:
+            if end_with_parent(server):
                 from poolwise._runtime import worker as worker_process
 
                 worker_process.serve(socket.socket(fileno=sock), f"descriptor:{slots}", worker)

@@ -50,7 +50,7 @@ def usable_cores(*, root: str | os.PathLike[str] = "/") -> float:
 
 def _core_bounds(root: str | os.PathLike[str]) -> Iterator[tuple[float, str]]:
     """Yield each bound on the usable cores, and what sets it."""
-    mine = _cores_in_affinity()
+    mine = affinity_cores()
     yield float(mine), "the machine" if mine >= (os.cpu_count() or 1) else "the CPU affinity of the process"
     for quota in _cpu_quotas(root):
         yield quota, "the CPU quota of a control group"
@@ -182,6 +182,23 @@ def idle_seconds(*, root: str | os.PathLike[str] = "/") -> float | None:
         return None
 
 
+def throttled_seconds(*, root: str | os.PathLike[str] = "/") -> float:
+    """Return for how long CPU quotas have held processes of this one's control groups back; 0 where none is known.
+
+    Args:
+        root: the directory that holds `proc` and the mount points.
+
+    Returns:
+        Seconds since the group was made, of the group that was held back longest; only differences have a meaning.
+    """
+    longest = 0.0
+    for version, directory in _cgroup_directories("cpu", root):
+        field, unit = ("throttled_usec", 1e-6) if version == 2 else ("throttled_time", 1e-9)
+        count = _field(_read(os.path.join(directory, "cpu.stat")), field)
+        longest = max(longest, (count or 0) * unit)
+    return longest
+
+
 _NETWORK_SYSTEMS = {
     "9p", "afpfs", "afs", "beegfs", "ceph", "cifs", "fuse.glusterfs", "fuse.s3fs", "fuse.sshfs", "gfs2", "glusterfs",
     "lustre", "ncpfs", "nfs", "nfs4", "ocfs2", "smb3", "smbfs", "webdav",
@@ -209,7 +226,8 @@ def network_file_system(path: str) -> str | None:
     return mounts[place] if mounts[place] in _NETWORK_SYSTEMS else None
 
 
-def _cores_in_affinity() -> int:
+def affinity_cores() -> int:
+    """Return how many cores this process may run on, whatever a quota says: those that `idle_seconds` looks at."""
     try:
         return len(os.sched_getaffinity(0)) or 1
     except (AttributeError, OSError, NotImplementedError):

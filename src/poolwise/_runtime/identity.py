@@ -1,4 +1,4 @@
-"""Whose outcomes a journal holds: a function by its name, a lambda by its code."""
+"""Whose outcomes a journal holds: a function by its name, a lambda by its code; and whether values are the same."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from typing import Any
 from poolwise._core.journal import Owner
 
 
-def owner_of(fn: Callable[..., Any]) -> Owner:
+def owner_of(fn: Callable[..., Any], record: str = "the journal") -> Owner:
     """Return the owner of a function's outcomes.
 
     Warns (RuntimeWarning) where something that its values may depend on cannot be compared, such as a lock or a client.
@@ -29,6 +29,7 @@ def owner_of(fn: Callable[..., Any]) -> Owner:
         fn: the function. Of a `functools.partial` what it wraps, and its arguments, count; of a callable dataclass
             its fields do; of another callable object, and of the object of a method, the attributes; of a lambda or a
             nested function the variables it closes over, and its defaults.
+        record: what keeps them, for the warning.
     """
     teller = _Teller()
     known: dict[str, str] = {}
@@ -41,7 +42,7 @@ def owner_of(fn: Callable[..., Any]) -> Owner:
         known.setdefault(name, teller.tell(name, value))
     if teller.unsaid:
         warnings.warn(
-            f"{', '.join(teller.unsaid)} of {name_of(fn)} cannot be compared with what the journal was made with; "
+            f"{', '.join(teller.unsaid)} of {name_of(fn)} cannot be compared with what {record} was made with; "
             "whether it is the same is not checked",
             RuntimeWarning,
             stacklevel=6,
@@ -160,6 +161,21 @@ def _place(module: str) -> str:
     return f"__main__({os.path.basename(path)})" if path else module
 
 
+def digest_of(values: Sequence[Any]) -> str:
+    """Return a digest of values, in their order, that is the same in every process where the values are.
+
+    Of more than 20,000 values so many are looked at, evenly spread. Of what holds something that cannot be told, such
+    as a lock, the class counts.
+    """
+    teller, digest = _Teller(), hashlib.sha256(str(len(values)).encode())
+    most = min(len(values), _MOST_TOLD)
+    for place in range(most):
+        text = teller.tell("value", values[place * len(values) // most])
+        digest.update(f"{len(text)} {text}".encode("utf-8", "replace"))
+    return digest.hexdigest()[:32]
+
+
+_MOST_TOLD = 20_000
 _PLAIN = {type(None), bool, int, float, complex, str, bytes}
 _NAMED = (type, types.ModuleType, types.FunctionType, types.BuiltinFunctionType)
 _DEEPEST = 20

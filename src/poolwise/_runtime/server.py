@@ -56,11 +56,11 @@ def environment() -> dict[str, str]:
     return {**os.environ, **({} if chosen else _MALLOC)}
 
 
-def program(call: str) -> str:
-    """Return the text for `python -c`: make poolwise importable, then call."""
+def program(call: str, package: str = "poolwise._runtime") -> str:
+    """Return the text for `python -c`: make poolwise importable, then call `main` of a module of a package."""
     root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     module, _, rest = call.partition(":")
-    return f"import sys; sys.path.append({root!r}); from poolwise._runtime.{module} import main; main({rest})"
+    return f"import sys; sys.path.append({root!r}); from {package}.{module} import main; main({rest})"
 
 
 class _ForkServer:

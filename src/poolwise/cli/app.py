@@ -212,6 +212,78 @@ def _profile(
     return _guarded(lambda: profile_command(command))
 
 
+@app.command(name="bench", epilog=EXIT_CODES, short_help="Compare shapes, and other pools, on a function's own items.")
+def _bench(
+    target: Annotated[
+        str | None,
+        typer.Argument(metavar="TARGET", show_default=False, help="MODULE:FUNCTION, or a job: fetch, images."),
+    ] = None,
+    items: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="ITEMS", show_default=False, help="A file with one item (of fetch: URL) a line; of images a folder."
+        ),
+    ] = None,
+    *,
+    jsonl: JsonLines = False,
+    csv: CsvFile = None,
+    column: Column = None,
+    glob: Glob = None,
+    starred: Starred = False,
+    shapes: Annotated[
+        str | None, typer.Option(metavar="LIST", help="What to compare, such as 1x1,1x8,4x1,auto.")
+    ] = None,
+    peers: Annotated[
+        bool, typer.Option("--peers", help="Also ThreadPoolExecutor, ProcessPoolExecutor, joblib, mpire.")
+    ] = False,
+    repeats: Annotated[int, typer.Option(min=1, metavar="N", help="Blocks; each has every side twice.")] = 5,
+    seconds: Annotated[
+        float | None, typer.Option(metavar="SECONDS", help="Wanted length of a run on one lane (2, or more).")
+    ] = None,
+    limit: Annotated[float | None, typer.Option(metavar="SECONDS", help="End a run that takes longer.")] = None,
+    seed: Annotated[int | None, typer.Option(metavar="N", help="Of the order of runs, and of the intervals.")] = None,
+    save: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Keep the runs here, block by block; run again, it goes on."),
+    ] = None,
+    show: Annotated[str | None, typer.Option(metavar="FILE", help="Analyse what --save kept; measure nothing.")] = None,
+    plot: Annotated[str | None, typer.Option("--plot", metavar="FILE", help="Draw it: .png, .svg or .pdf.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with every run.")] = False,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
+    blur: Annotated[float | None, typer.Option(metavar="RADIUS", help="Of images: Gaussian blur.")] = None,
+    fit: Annotated[str | None, typer.Option(metavar="SIZE", help="Of images: shrink into SIZE.")] = None,
+    any_file: Annotated[bool, typer.Option("--any", help="Of fetch: files of any kind.")] = False,
+    allow_private: Annotated[
+        bool, typer.Option("--allow-private", help="Of fetch: connect to addresses that are not public, too.")
+    ] = False,
+) -> int:
+    """Run the items of TARGET through several shapes again and again, and say which is fastest, by how much, and why.
+
+    It is for functions that are safe to repeat. Each run has a fresh process, and blocks hold every side twice, in a
+    random order and its reverse. What the function prints goes nowhere; files that a job writes are removed. Leave the
+    machine alone meanwhile. Ctrl-C ends it with what has been measured.
+    """
+    from poolwise.cli.bench import BenchCommand, bench_command, job_options
+    from poolwise.cli.sources import Source
+
+    if as_json and as_markdown:
+        raise CommandError("--json and --markdown exclude each other")
+    given = {"blur": blur, "fit": fit, "any": any_file or None, "allow_private": allow_private or None}
+    wishes = {"repeats": repeats, "peers": peers, "save": save, "seconds": seconds, "seed": seed, "limit": limit}
+    command = BenchCommand(
+        target,
+        Source(items=items, csv=csv, glob=glob, jsonl=jsonl, column=column),
+        starred=starred,
+        shapes=None if shapes is None else tuple(shapes.split(",")),
+        show=show,
+        plot=plot,
+        form="json" if as_json else "markdown" if as_markdown else "text",
+        job=job_options(target, {name: value for name, value in given.items() if value is not None}),
+        wishes=wishes,
+    )
+    return _guarded(lambda: bench_command(command))
+
+
 def _journal(path: str | None, **switches: bool) -> dict[str, Any]:
     """Return the option `journal`, where it was asked for."""
     if path is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from poolwise._core.errors import BackendUnavailable, UsageError
@@ -36,6 +37,35 @@ def write_plot(story: Story, path: str | os.PathLike[str]) -> None:
         UsageError: the suffix is another one, or the file cannot be written.
         BackendUnavailable: matplotlib is not installed.
     """
+    write_figure(lambda: _figure(story), path)
+
+
+def write_figure(make: Callable[[], Figure], path: str | os.PathLike[str]) -> None:
+    """Write a figure to a file, which appears complete or not at all.
+
+    Args:
+        make: makes the figure; called once it is known that matplotlib is there.
+        path: the file; its suffix names the format: .png, .svg or .pdf. One that is there is replaced.
+
+    Raises:
+        UsageError: the suffix is another one, or the file cannot be written.
+        BackendUnavailable: matplotlib is not installed.
+    """
+    suffix = check_plot(path)
+    figure = make()
+    metadata: dict[str, Any] = {} if suffix == ".png" else {"Date" if suffix == ".svg" else "CreationDate": None}
+    content = io.BytesIO()
+    figure.savefig(content, format=suffix[1:], dpi=150, metadata=metadata)
+    write_whole(path, content.getvalue())
+
+
+def check_plot(path: str | os.PathLike[str]) -> str:
+    """Check, before there is anything to draw, that it could be, and return the suffix of the file.
+
+    Raises:
+        UsageError: the suffix is one that names no format.
+        BackendUnavailable: matplotlib is not installed.
+    """
     suffix = os.path.splitext(os.fsdecode(path))[1].lower()
     if suffix not in SUFFIXES:
         raise UsageError(f"{os.fsdecode(path)!r} names no format for pictures; end it in one of: {', '.join(SUFFIXES)}")
@@ -45,11 +75,7 @@ def write_plot(story: Story, path: str | os.PathLike[str]) -> None:
         raise BackendUnavailable(
             f"pictures need matplotlib, which cannot be imported ({error}): pip install 'poolwise[plot]'"
         ) from error
-    figure = _figure(story)
-    metadata: dict[str, Any] = {} if suffix == ".png" else {"Date" if suffix == ".svg" else "CreationDate": None}
-    content = io.BytesIO()
-    figure.savefig(content, format=suffix[1:], dpi=150, metadata=metadata)
-    write_whole(path, content.getvalue())
+    return suffix
 
 
 def _figure(story: Story) -> Figure:
@@ -63,8 +89,8 @@ def _figure(story: Story) -> Figure:
     whole = head + sum(heights) + sum(margins) + _FOOT_INCHES
     figure = Figure(figsize=(_WIDTH_INCHES, whole), facecolor=LIGHT["page"])
     FigureCanvasAgg(figure)
-    _write(figure, 0.03, 1 - 0.35 / whole, clean(story.title, 80) or "A run", size=15, weight="bold")
-    _write(figure, 0.03, 1 - 0.62 / whole, _folded(clean(story.sentence, 220)), size=10, va="top")
+    write_text(figure, 0.03, 1 - 0.35 / whole, clean(story.title, 80) or "A run", size=15, weight="bold")
+    write_text(figure, 0.03, 1 - 0.62 / whole, _folded(clean(story.sentence, 220)), size=10, va="top")
     top = whole - head
     for picture, height, margin in zip(shown, heights, margins):
         top -= margin
@@ -80,7 +106,7 @@ def _folded(text: str, width: int = 115) -> str:
     return "\n".join(textwrap.wrap(text, width)[:2])
 
 
-def _write(where: Figure | Axes, x: float, y: float, text: str, **options: Any) -> None:
+def write_text(where: Figure | Axes, x: float, y: float, text: str, **options: Any) -> None:
     """Write text as it is: a dollar is no formula, and letters that the font has not are escaped."""
     from matplotlib.font_manager import FontProperties, findfont, get_font
 
@@ -93,10 +119,10 @@ def _draw(axes: Axes, picture: Picture, height: float) -> None:
     from matplotlib.collections import PolyCollection
     from matplotlib.patheffects import withStroke
 
-    _write(axes, 0.0, 1 + 0.42 / height, picture.title, size=12, weight="bold", transform=axes.transAxes)
+    write_text(axes, 0.0, 1 + 0.42 / height, picture.title, size=12, weight="bold", transform=axes.transAxes)
     if picture.empty:
         axes.set_axis_off()
-        _write(axes, 0.0, 0.5, picture.empty, size=10, transform=axes.transAxes)
+        write_text(axes, 0.0, 0.5, picture.empty, size=10, transform=axes.transAxes)
         return
     _set_axes(axes, picture, height)
     if picture.area:
@@ -112,7 +138,7 @@ def _draw(axes: Axes, picture: Picture, height: float) -> None:
     for rule in picture.rules:
         axes.axvline(rule.x, color=LIGHT["text"], linestyle=(0, (3, 3)), linewidth=0.8, zorder=4)
         options: dict[str, Any] = {"ha": _SIDES[rule.anchor], "size": 9, "transform": axes.get_xaxis_transform()}
-        _write(axes, rule.x, 1 + 0.05 / height, rule.label, **options)
+        write_text(axes, rule.x, 1 + 0.05 / height, rule.label, **options)
     for point in picture.points:
         face, size = (LIGHT["accent"], 10) if point.strong else (LIGHT["page"], 6)
         edge = LIGHT["page"] if point.strong else LIGHT["text"]
@@ -133,7 +159,7 @@ def _lead(axes: Axes, picture: Picture, end: float, label: str, at: float) -> No
     """Write a label beside the plot, with a line from the end of what it names."""
     options: dict[str, Any] = {"transform": axes.transAxes, "clip_on": False}
     axes.plot([1.003, 1.015], [picture.y.at(end), at], color=LIGHT["muted"], linewidth=0.8, **options)
-    _write(axes, 1.02, at, label, va="center", size=9, weight="bold", **options)
+    write_text(axes, 1.02, at, label, va="center", size=9, weight="bold", **options)
 
 
 def _set_axes(axes: Axes, picture: Picture, height: float) -> None:
@@ -156,5 +182,5 @@ def _set_axes(axes: Axes, picture: Picture, height: float) -> None:
     for spine in axes.spines.values():
         spine.set_color(LIGHT["rule"])
     muted: dict[str, Any] = {"color": LIGHT["muted"], "size": 9, "transform": axes.transAxes}
-    _write(axes, -0.09, 1 + 0.2 / height, y.title, **muted)
-    _write(axes, 1.0, -0.38 / height, x.title, ha="right", **muted)
+    write_text(axes, -0.09, 1 + 0.2 / height, y.title, **muted)
+    write_text(axes, 1.0, -0.38 / height, x.title, ha="right", **muted)
