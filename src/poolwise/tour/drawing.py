@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ WIDTH = 80
 _MOST_ROWS = 24
 _FIRST_LINES, _LAST_LINES = 10, 4
 _NAME = 18
+_ERROR = re.compile(r"[\w.]*(Error|Exception|Interrupt)\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +111,9 @@ def output_lines(ran: Ran) -> list[str]:
     shown = _middle_out(shown)
     errors = [line for line in ran.errors.splitlines() if line.strip()]
     if errors:
-        shown += [_cut(f"  stderr  {visible(line)}") for line in errors[-_LAST_LINES:]]
+        named = [place for place, line in enumerate(errors) if _ERROR.match(line)]
+        first = named[-1] if named else max(0, len(errors) - _LAST_LINES)
+        shown += [_cut(f"  stderr  {visible(line)}") for line in errors[first : first + _LAST_LINES]]
     return shown
 
 

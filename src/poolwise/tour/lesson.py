@@ -18,7 +18,7 @@ PROGRAMS = Path(__file__).parent / "programs"
 
 _EDGE = re.compile(r"(.+) (starts|ends)")
 _RANGE = re.compile(r"(.+) ran from (-?[\d.]+) to (-?[\d.]+) s")
-_FIGURE = re.compile(r"(.+): (-?\d[\d.]*)(?: (\S+))?")
+_FIGURE = re.compile(r"(.+): ([-+]?\d[\d.]*)(?: (\S+))?")
 _TEXT = re.compile(r"(shape|verdict|kind)((?: of .+?)?): (.+)")
 _RESULT = re.compile(r"result (.+)")
 

@@ -26,7 +26,7 @@ def beside(ran: Ran, ours: Ran) -> list[str]:
     """Compare with the faster of the two."""
     better = min((_LATER, _INSIDE), key=lambda name: ran[name])
     return [
-        words.versus(ran, ours, better, f"the threads {better}"),
+        words.versus(ran, ours, better, f"the threads {better}", "call" if better == _LATER else "inside"),
         words.together(ours.spans, "calls"),
         words.verdict(ours),
     ]

@@ -21,7 +21,7 @@ def shows(ran: Ran) -> list[str]:
 
 def beside(ran: Ran, ours: Ran) -> list[str]:
     """Say what several iterables do."""
-    return [words.versus(ran, ours), words.together(ours.spans, "calls"), words.verdict(ours)]
+    return [words.versus(ran, ours, only="call"), words.together(ours.spans, "calls"), words.verdict(ours)]
 
 
 LESSON = Lesson(

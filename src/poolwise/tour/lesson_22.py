@@ -28,7 +28,7 @@ def shows(ran: Ran) -> list[str]:
 
 def _bound(ran: Ran, name: str) -> str:
     share = ran[f"{name}, computing"]
-    kind = "it computed" if share > 80 else "it waited" if share < 20 else "it did some of both"
+    kind = "CPU-bound" if share > 80 else "I/O-bound, as it waited" if share < 20 else "some of both"
     return f"{words.duration(ran[f'{name}, each'])} each, of which {share:.0f}% was CPU: {kind}."
 
 

@@ -16,12 +16,12 @@ _WORK = {
 def shows(ran: Ran) -> list[str]:
     """Say for each piece of work what threads and processes gained, and which won."""
     lanes = int(ran["lanes"])
-    said = [f"Each on {lanes} threads and on {lanes} processes, the better of two rounds."]
+    said = [f"Each on {lanes} threads and on {lanes} processes, the best of three rounds."]
     for name, what in _WORK.items():
         threads, processes = gains(ran, name)
         said.append(
             f"{what[0].upper()}{what[1:]}: threads {threads:.2f}x, processes {processes:.2f}x as fast as one by one. "
-            f"{_winner(threads, processes)}"
+            f"{winner(ran, name)}"
         )
     return [*said, _rule(ran)]
 
@@ -32,23 +32,29 @@ def gains(ran: Ran, name: str) -> tuple[float, float]:
     return alone / ran[f"{name}, threads"], alone / ran[f"{name}, processes"]
 
 
-def _winner(threads: float, processes: float) -> str:
+def winner(ran: Ran, name: str) -> str:
+    """Say which of the two won; a lead that rounds of the same have over each other is none."""
+    threads, processes = gains(ran, name)
+    apart = max(ran[f"{name}, {way}, next"] for way in ("one by one", "threads", "processes"))
+    lead = max(words.EVEN, 1 + apart / 100)
     if max(threads, processes) < words.EVEN:
         return "Neither helped."
-    if threads > processes * words.EVEN:
+    if max(threads, processes) < lead:
+        return f"Rounds of the same differed by {apart:.0f}%, so nothing can be told."
+    if threads > processes * lead:
         return "Threads won."
-    if processes > threads * words.EVEN:
+    if processes > threads * lead:
         return "Processes won."
     return "They came out even."
 
 
 def _rule(ran: Ran) -> str:
     """Say where the rule of thumb held."""
-    won = {name: _winner(*gains(ran, name)) for name in _WORK}
-    holds = [_WORK[name] for name, winner in won.items() if winner == "Processes won."]
-    fails = [_WORK[name] for name, winner in won.items() if winner in ("Threads won.", "They came out even.")]
+    won = {name: winner(ran, name) for name in _WORK}
+    holds = [_WORK[name] for name, who in won.items() if who == "Processes won."]
+    fails = [_WORK[name] for name, who in won.items() if who in ("Threads won.", "They came out even.")]
     if not holds and not fails:
-        return "Nothing helped here, so the rule cannot be judged."
+        return "Nothing was seen to help here, so the rule cannot be judged."
     if not holds:
         return f"All of it computes, and processes were better for none of it: the rule failed for {_listed(fails)}."
     if not fails:
@@ -81,11 +87,13 @@ def _chosen(name: str, what: str, ran: Ran, ours: Ran) -> str:
     shape = ours.texts[f"shape of {name}"]
     workers, _, lanes = shape.partition("x")
     kind = "Processes" if int(workers) > 1 else "Threads" if int(lanes) > 1 else "one lane"
-    best = _winner(*gains(ran, name))
+    best = winner(ran, name)
     agree = {
-        "Neither helped.": "nothing helped",
+        "Neither helped.": "neither helped",
         "They came out even.": "threads and processes came out even",
-    }.get(best, f"{best.partition(' ')[0].lower()} had won")
+        "Threads won.": "threads had won",
+        "Processes won.": "processes had won",
+    }.get(best, "nothing could be told")
     return f"{what[0].upper()}{what[1:]}: poolwise took {shape} ({kind.lower()}); in the program {agree}."
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from poolwise.report.words import duration
 from poolwise.tour.lesson import Ran, Span
@@ -107,19 +108,25 @@ def cpu(ran: Ran) -> str:
     return f"{used}: it did some of both, waiting and computing."
 
 
-def versus(ran: Ran, ours: Ran, figure: str = "all", than: str = "the program") -> str:
-    """Say how long it took with poolwise, beside the program; and how much of that was outside of the calls.
+def versus(ran: Ran, ours: Ran, figure: str = "all", than: str = "the program", only: str = "") -> str:
+    """Say how long the calls took with poolwise, beside the program; and how long all did, where that differs.
 
     Args:
         ran, ours: of the program, and with poolwise.
-        figure: the number of `ran` that is compared.
+        figure: the number of `ran` that is what all took.
         than: what that number is of.
+        only: compare pieces of `ran` whose name begins so.
     """
-    said = speed(ran[figure], ours["all"], "With poolwise it", than)
-    outside = ours["all"] - by_the_clock(ours.spans)
-    if not ours.spans or outside < 0.05 * ours["all"]:
+    theirs = [span for span in ran.spans if span.name.startswith(only)]
+    before, after = by_the_clock(theirs), by_the_clock(ours.spans)
+    said = speed(before, after, "With poolwise, from the first start to the last end, it", than)
+    outside, others = ours["all"] - after, ran[figure] - before
+    if outside - others < 0.05 * ran[figure]:
         return said
-    return f"{said} Of its time, {duration(outside)} lay outside of the calls, as the first run imports the engine."
+    return (
+        f"{said} All in all it took {duration(ours['all'])} against {duration(ran[figure])}: the time before and "
+        "after counts here, importing poolwise at its first run included."
+    )
 
 
 def verdict(ours: Ran) -> str:
@@ -146,16 +153,21 @@ def order(ran: Ran, given: Sequence[str]) -> str:
         given: the items in input order.
     """
     came = [text for _, text in results(ran)]
-    ended = [span.name for span in sorted(ran.spans, key=lambda span: span.end)]
     shown = ", ".join(came)
     if sorted(came) != sorted(given):
         return f"{len(came)} results came for {len(given)} items: {shown}."
+    ends = {span.name: span.end for span in ran.spans}
+    near = _TOUCH * max((span.seconds for span in ran.spans), default=0.0)
+    if ends and max(ends.values()) - min(ends.values()) < near:
+        apart = duration(max(ends.values()) - min(ends.values()))
+        return f"All calls ended within {apart} of each other, so their order is chance; results came in this: {shown}."
+    ended = [ends.get(name, 0.0) for name in came]
+    as_ended = all(later > earlier - near for earlier, later in pairwise(ended))
     if came == list(given):
-        alike = ", which is also the order in which they ended" if ended == came else ""
-        return f"Results came in input order{alike}: {shown}."
-    if came == ended:
+        return f"Results came in input order{', in which the calls also ended' if as_ended else ''}: {shown}."
+    if as_ended:
         return f"Results came in the order in which the calls ended, not in input order: {shown}."
-    return f"Results came neither in input order nor exactly in that in which the calls ended: {shown}."
+    return f"Results came neither in input order nor in that in which the calls ended: {shown}."
 
 
 def held_back(ran: Ran) -> str:

@@ -18,7 +18,7 @@ began = time.perf_counter()
 with ThreadPoolExecutor() as pool:
     first = pool.submit(wait, "call 1")
     second = pool.submit(wait, "call 2")
-    print(f"both submitted: {time.perf_counter() - began:.4f} s")
-    print(f"result {first.result()}")  # waits until there is one
-    print(f"result {second.result()}")
+    print(f"both submitted: {time.perf_counter() - began:.4f} s\n", end="")
+    print(f"result {first.result()}\n", end="")  # waits until there is one
+    print(f"result {second.result()}\n", end="")
 print(f"all: {time.perf_counter() - began:.3f} s")

@@ -18,7 +18,7 @@ def wait(name: str) -> str:
 began = time.perf_counter()
 with poolwise.map(wait, ["call 1", "call 2"], hint="io") as run:
     for value in run:
-        print(f"result {value}")
+        print(f"result {value}\n", end="")
 print(f"all: {time.perf_counter() - began:.3f} s")
 print(f"shape: {run.plan.shape}")
 print(f"verdict: {run.plan.explain().splitlines()[0]}")

@@ -20,7 +20,7 @@ with poolwise.run(
     wait, [f"call {number}" for number in range(1, 11)], hint="io"
 ) as run:
     for outcome in run:
-        print(f"result {outcome.unwrap()}")
+        print(f"result {outcome.unwrap()}\n", end="")
 print(f"all: {time.perf_counter() - began:.3f} s")
 print(f"shape: {run.plan.shape}")
 print(f"verdict: {run.plan.explain().splitlines()[0]}")

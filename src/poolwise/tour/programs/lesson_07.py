@@ -18,5 +18,5 @@ began = time.perf_counter()
 with ThreadPoolExecutor(5) as pool:
     futures = [pool.submit(wait, seconds) for seconds in (5, 4, 3, 2, 1)]
     for future in as_completed(futures):
-        print(f"result {future.result()}")
+        print(f"result {future.result()}\n", end="")
 print(f"all: {time.perf_counter() - began:.3f} s")

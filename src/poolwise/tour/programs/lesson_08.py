@@ -17,5 +17,5 @@ def wait(seconds: int) -> int:
 began = time.perf_counter()
 with ThreadPoolExecutor(5) as pool:
     for value in pool.map(wait, [5, 4, 3, 2, 1]):
-        print(f"result {value}")
+        print(f"result {value}\n", end="")
 print(f"all: {time.perf_counter() - began:.3f} s")

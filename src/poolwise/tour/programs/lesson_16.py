@@ -19,7 +19,8 @@ if __name__ == "__main__":
     with ProcessPoolExecutor() as pool:
         first = pool.submit(wait, "call 1")
         second = pool.submit(wait, "call 2")
-        print(f"both submitted: {time.perf_counter() - began:.4f} s")
-        print(f"result {first.result()}")
-        print(f"result {second.result()}")
+        submitted = time.perf_counter() - began
+        print(f"both submitted: {submitted:.4f} s\n", end="")
+        print(f"result {first.result()}\n", end="")
+        print(f"result {second.result()}\n", end="")
     print(f"all: {time.perf_counter() - began:.3f} s")

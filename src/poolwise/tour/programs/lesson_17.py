@@ -21,5 +21,5 @@ if __name__ == "__main__":
             pool.submit(wait, f"call {number}") for number in range(1, 11)
         ]
         for future in as_completed(futures):
-            print(f"result {future.result()}")
+            print(f"result {future.result()}\n", end="")
     print(f"all: {time.perf_counter() - began:.3f} s")

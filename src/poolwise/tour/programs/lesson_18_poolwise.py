@@ -18,7 +18,7 @@ def wait(seconds: int) -> int:
 began = time.perf_counter()
 with poolwise.run(wait, [5, 4, 3, 2, 1], shape="5x1") as run:
     for outcome in run:
-        print(f"result {outcome.unwrap()}")
+        print(f"result {outcome.unwrap()}\n", end="")
 print(f"all: {time.perf_counter() - began:.3f} s")
 print(f"shape: {run.plan.shape}")
 print(f"verdict: {run.plan.explain().splitlines()[0]}")

@@ -18,5 +18,5 @@ if __name__ == "__main__":
     began = time.perf_counter()
     with ProcessPoolExecutor(5) as pool:
         for value in pool.map(wait, [5, 4, 3, 2, 1]):
-            print(f"result {value}")
+            print(f"result {value}\n", end="")
     print(f"all: {time.perf_counter() - began:.3f} s")

@@ -18,7 +18,7 @@ def wait(seconds: int) -> int:
 began = time.perf_counter()
 with poolwise.map(wait, [5, 4, 3, 2, 1], shape="5x1") as run:
     for value in run:
-        print(f"result {value}")
+        print(f"result {value}\n", end="")
 print(f"all: {time.perf_counter() - began:.3f} s")
 print(f"shape: {run.plan.shape}")
 print(f"verdict: {run.plan.explain().splitlines()[0]}")

@@ -38,7 +38,7 @@ photos = sorted(Path(sys.argv[1]).glob("*.jpg"))
 Path("processed").mkdir(exist_ok=True)
 began = time.perf_counter()
 for work in (blur, median, encode, python):
-    with poolwise.run(work, photos * 3, hint="cpu") as run:
+    with poolwise.run(work, photos * 3) as run:
         for outcome in run:
             outcome.unwrap()
     print(f"shape of {work.__name__}: {run.plan.shape}")

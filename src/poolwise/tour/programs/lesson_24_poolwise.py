@@ -18,7 +18,7 @@ def compute(name: str) -> None:
 
 began = time.perf_counter()
 with poolwise.run(
-    compute, [f"compute {number}" for number in range(1, 11)], hint="cpu"
+    compute, [f"compute {number}" for number in range(1, 11)]
 ) as run:
     for outcome in run:
         outcome.unwrap()
