@@ -211,4 +211,4 @@ def _words(who: str, ran: Ran, say: Callable[[], list[str]]) -> list[str]:
     try:
         return say()
     except KeyError as missing:
-        return [f"Nothing, as {who} did not print {missing}."]
+        return [f"Nothing, as {who} did not print {missing.args[0]}."]

@@ -70,6 +70,7 @@ def html(lessons: Sequence[Told], scale: float, began: float) -> str:
             "source": _source,
             "output": lambda ran: "\n".join(output_lines(ran)),
             "timeline_rows": timeline_rows,
+            "over": lambda spans: duration(max(span.end for span in spans)),
             "charts": charts_of,
             "chart_rows": chart_rows,
         },
@@ -84,7 +85,8 @@ def _sentence(count: int, scale: float) -> str:
 
 
 def _machine() -> list[str]:
-    return [f"{clean(name.replace('_', ' '))}: {clean(value)}" for name, value in facts().items() if value is not None]
+    known = facts()
+    return [f"{name}: {clean(known[name])}" for name in ("python", "system", "machine", "cores", "poolwise")]
 
 
 def _source(program: Path) -> str:

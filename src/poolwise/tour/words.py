@@ -26,8 +26,14 @@ def added_up(spans: Sequence[Span]) -> float:
 
 
 def by_the_clock(spans: Sequence[Span]) -> float:
-    """Return the seconds from the first start to the last end."""
-    return max((span.end for span in spans), default=0.0) - min((span.start for span in spans), default=0.0)
+    """Return the seconds from the first start to the last end.
+
+    Raises:
+        KeyError: there is none.
+    """
+    if not spans:
+        raise KeyError("the start and the end of a piece of work")
+    return max(span.end for span in spans) - min(span.start for span in spans)
 
 
 def most_at_once(spans: Sequence[Span]) -> int:
@@ -65,7 +71,7 @@ def speed(before: float, after: float, what: str, than: str) -> str:
         before, after: seconds of `than`, and of `what`.
         what, than: names, such as "two threads" and "one after another".
     """
-    factor = before / max(after, 1e-9)
+    factor = max(before, 1e-9) / max(after, 1e-9)
     both = f"{duration(after)} against {duration(before)}"
     if factor >= EVEN:
         return f"{what} took {both} for {than}: {times(factor)} as fast."
