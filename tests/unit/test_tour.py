@@ -187,7 +187,7 @@ def test_joining_inside_the_loop() -> None:
         [*row(CALLS), *side_by_side(inside)], joined_in_a_second_loop=10.0, joined_inside_the_loop=1.0
     )  # fmt: skip
     assert "slower" in said(3, strange)
-    assert "serial, with" not in said(3, strange)
+    assert "is serial" not in said(3, strange)
     assert "joined inside the loop" in lesson(3).beside(strange, ran(side_by_side(CALLS), OURS, all=1.0))[0]
 
 
@@ -306,7 +306,7 @@ def cores(count: int, waiting: float, computing: float) -> Ran:
 def test_ten_processes() -> None:
     """Enough cores, too few, somebody else on them, and a start that costs more than the wait."""
     assert "5 times is what there is to be had" in said(24, cores(2, 1.02, 5.1))
-    assert "something else used them too" in said(24, cores(2, 1.02, 9.0))
+    assert "something else used them too, or" in said(24, cores(2, 1.02, 9.0))
     many = said(24, cores(16, 1.02, 1.1))
     assert "There is a core for each." in many
     assert "So the number of cores bounds" not in many

@@ -463,7 +463,7 @@ def _tour(
 
     Each lesson prints its program, which the standard library alone can run (lessons 20 to 23 need Pillow), measures it
     in a fresh process, and sets the same with poolwise beside it. Lessons 9, 10, 26 and 27 download from a server on
-    loopback that answers as slowly as one far away.
+    loopback that answers as slowly as one far away; it needs Pillow for its images.
     """
     from poolwise.cli.tour import TourCommand, tour_command
 

@@ -44,7 +44,7 @@ def tour_command(command: TourCommand) -> int:
     from poolwise.report.files import check_writable
     from poolwise.tour.drawing import list_lines
     from poolwise.tour.guide import SCALE, Guide, Wishes
-    from poolwise.tour.lesson import LESSONS
+    from poolwise.tour.lesson import LESSONS, PROGRAMS
 
     numbers = range(1, LESSONS + 1) if command.all else command.numbers
     wrong = [number for number in numbers if not 1 <= number <= LESSONS]
@@ -55,6 +55,7 @@ def tour_command(command: TourCommand) -> int:
             raise CommandError("--html is for lessons that are run", hint="poolwise tour --all --html tour.html")
         _write(list_lines())
         say("poolwise tour 7 runs one; poolwise tour --all --html tour.html runs all, and makes a page of them")
+        say(f"their programs are in {PROGRAMS}")
         return DONE
     if command.urls is not None:
         _check_urls(command.urls)

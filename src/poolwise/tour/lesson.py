@@ -103,7 +103,7 @@ class Lesson:
         beside: says what the run of the same with poolwise shows, given both.
         needs: what the programs are given.
         charts: what is drawn beside the timeline.
-        pillow, pycurl: the first program, the one with poolwise, needs these.
+        pycurl: the program with poolwise needs it.
     """
 
     number: int

@@ -18,7 +18,7 @@ def shows(ran: Ran) -> list[str]:
         words.speed(ran[_INSIDE], ran[_LATER], "Joining in a second loop", "joining inside the loop"),
     ]
     if words.one_at_a_time(inside):
-        said.append("So a join() inside the loop is serial, with the cost of threads on top.")
+        said.append("So a join() inside the loop is serial: the next thread starts when the one before has ended.")
     return said
 
 
