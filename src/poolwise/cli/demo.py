@@ -21,7 +21,7 @@ ORDER = ("serial", "auto", "auto", "serial")
 """Two rounds, so that what drifts meanwhile, such as the clock of the cores, hits both alike."""
 
 SERIAL_SECONDS = 3.0
-"""The first serial pass is drained after this long, and all others do what it did: all is over in half a minute."""
+"""The first serial pass is ended after this long, and all others do what it did: all is over in half a minute."""
 
 EVEN = 0.03
 """Times that differ by a smaller share are called even: so few rounds cannot tell more."""
@@ -210,7 +210,7 @@ def _measure(
                     raise _Stopped
                 done.add(outcome.key)
                 if leave_out is not None and place == 0 and time.perf_counter() - began > SERIAL_SECONDS:
-                    run.drain()
+                    run.cancel()
         rounds[shape].append(time.perf_counter() - began)
         shapes[shape] = str(run.plan.shape)
         if shape == "auto":

@@ -29,7 +29,10 @@ def _why(ratio: float, cores: int, what: str) -> str:
     if what == "waiting":
         return "That is what starting ten processes cost here: more than the wait itself would explain."
     if ratio > fair * 1.3:
-        return f"More than the {fair:.3g} times that {words.has(cores, 'core')} allow: something else used them too, or starting took it."
+        return (
+            f"More than the {fair:.3g} times that {words.has(cores, 'core')} allow: something else used them too, or "
+            "starting took it."
+        )
     return f"With {words.has(cores, 'core')} for ten, {fair:.3g} times is what there is to be had."
 
 
