@@ -10,9 +10,9 @@ PEERS := .venv/.ready-peers
 .PHONY: run test check soak bench zoo clean
 .DELETE_ON_ERROR:
 
-# The main job on real photographs: serially, then on two shapes.
+# Both jobs, serially and under "auto", with a report of each.
 run: $(READY)
-	@$(BIN)/poolwise demo
+	@$(BIN)/poolwise demo --output build
 
 test: $(READY)
 	@$(BIN)/python -m pytest -m "not soak"

@@ -566,17 +566,58 @@ def _report(
     return _guarded(lambda: report_command(ReportCommand(journal, page=output, plot=plot, trace=trace)))
 
 
-@app.command(name="demo", short_help="Measure threads against processes on real photographs, here.")
+@app.command(name="tour", short_help="Lessons on threads and processes, each run and measured here.")
+def _tour(
+    lessons: Annotated[
+        list[int] | None, typer.Argument(metavar="LESSON", show_default=False, help="Numbers; without one, the list.")
+    ] = None,
+    *,
+    all_lessons: Annotated[bool, typer.Option("--all", help="Run all lessons, in a few minutes.")] = False,
+    html: Annotated[
+        str | None, typer.Option("--html", metavar="FILE", help="Also write them as one page that loads nothing.")
+    ] = None,
+    full: Annotated[bool, typer.Option("--full", help="The original seconds, not a fifth of them.")] = False,
+    scale: Annotated[
+        float | None, typer.Option(min=0.001, max=10.0, metavar="FACTOR", help="Multiply the original seconds by this.")
+    ] = None,
+    urls: Annotated[
+        str | None, typer.Option(metavar="FILE", help="URLs to download from the web, not from a server made here.")
+    ] = None,
+    photos: Annotated[
+        str | None, typer.Option(metavar="DIR", help="Photographs (JPEG) to process, not generated ones.")
+    ] = None,
+) -> int:
+    """Run small programs with threads and processes, show what ran when, and say what that shows.
+
+    Each lesson prints its program, which the standard library alone can run (lessons 20 to 23 need Pillow), measures it
+    in a fresh process, and sets the same with poolwise beside it. Lessons 9, 10, 26 and 27 download from a server on
+    loopback that answers as slowly as one far away; it needs Pillow for its images.
+    """
+    from poolwise.cli.tour import TourCommand, tour_command
+
+    if full and scale is not None:
+        raise CommandError("--full and --scale exclude each other")
+    if all_lessons and lessons:
+        raise CommandError("--all and numbers of lessons exclude each other")
+    command = TourCommand(lessons or [], all_lessons, html, 1.0 if full else scale, urls, photos)
+    return _guarded(lambda: tour_command(command))
+
+
+@app.command(name="demo", short_help="The two built-in jobs, serially and as poolwise runs them, here.")
 def _demo(
     photos: Annotated[
         str | None,
         typer.Option(metavar="DIR", help="Photographs to use; otherwise ../shared/photos, or generated ones."),
     ] = None,
+    output: Annotated[
+        str, typer.Option("-o", "--output", metavar="DIR", help="The folder for the two reports; made where missing.")
+    ] = ".",
 ) -> int:
-    """Blur, shrink and save photographs one after another, on threads, and on processes; show the seconds of each.
+    """Download images, and blur, shrink and save photographs: one after another, and under "auto"; show what it gained.
 
-    Takes less than a minute. Results go to a temporary folder, which is removed.
+    Takes less than half a minute. Images come from a server on this machine. What is made goes to a temporary folder,
+    which is removed; two reports stay, poolwise-demo-download.html and poolwise-demo-images.html.
     """
     from poolwise.cli.demo import demo_command
 
-    return _guarded(lambda: demo_command(photos))
+    return _guarded(lambda: demo_command(photos, output))

@@ -42,11 +42,25 @@ def html(story: Story) -> str:
     Raises:
         BackendUnavailable: jinja2 is not installed.
     """
+    return render(_resource("page.html"), _facts(story))
+
+
+def render(template: str, facts: Mapping[str, Any], *, style: str = "") -> str:
+    """Return a page that a template makes of facts; what others named in them is made visible, and escaped.
+
+    Args:
+        template: in the language of jinja2; it is given `style`, `style_hash` and `version` as well.
+        facts: by name.
+        style: rules of the page's own, after those of a report.
+
+    Raises:
+        BackendUnavailable: jinja2 is not installed.
+    """
     try:
         from jinja2 import Environment, StrictUndefined
     except ImportError as error:
         raise BackendUnavailable(
-            f"the page of a report needs jinja2, which cannot be imported ({error}): pip install 'poolwise[report]'"
+            f"the page needs jinja2, which cannot be imported ({error}): pip install 'poolwise[report]'"
         ) from error
     environment = Environment(
         autoescape=True,
@@ -56,10 +70,10 @@ def html(story: Story) -> str:
         lstrip_blocks=True,
         finalize=_finalized,
     )
-    style = _style()
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    return environment.from_string(_resource("page.html")).render(
-        _facts(story), style=_Safe(style), style_hash=_Safe(f"sha256-{digest}"), version=__version__
+    rules = _style() + style
+    digest = base64.b64encode(hashlib.sha256(rules.encode()).digest()).decode()
+    return environment.from_string(template).render(
+        facts, style=_Safe(rules), style_hash=_Safe(f"sha256-{digest}"), version=__version__
     )
 
 

@@ -1,0 +1,1 @@
+"""Programs of the tour, to be run as files: not all have a main guard."""

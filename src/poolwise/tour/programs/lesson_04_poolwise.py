@@ -1,0 +1,26 @@
+"""Arguments from several iterables."""
+
+import sys
+import time
+
+import poolwise
+
+SECOND = float(sys.argv[1]) if len(sys.argv) > 1 else 1.0
+
+
+def wait(name: str, seconds: float) -> str:
+    print(f"{name} starts\n", end="")
+    time.sleep(seconds)
+    print(f"{name} ends\n", end="")
+    return name
+
+
+began = time.perf_counter()
+with poolwise.run(
+    wait, ["call 1", "call 2"], [2 * SECOND, SECOND], shape="1x2"
+) as run:
+    for outcome in run:
+        outcome.unwrap()
+print(f"all: {time.perf_counter() - began:.3f} s")
+print(f"shape: {run.plan.shape}")
+print(f"verdict: {run.plan.explain().splitlines()[0]}")

@@ -1,0 +1,24 @@
+"""Images downloaded by a pool of threads."""
+
+import sys
+import time
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+
+def download(url: str) -> int:
+    name = url.rpartition("/")[2]
+    print(f"{name} starts\n", end="")
+    with urllib.request.urlopen(url) as reply:
+        size = Path(name).write_bytes(reply.read())
+    print(f"{name} ends\n", end="")
+    return size
+
+
+urls = Path(sys.argv[1]).read_text().split()  # a file with one URL a line
+began = time.perf_counter()
+with ThreadPoolExecutor(len(urls)) as pool:
+    size = sum(pool.map(download, urls))
+print(f"all: {time.perf_counter() - began:.3f} s")
+print(f"bytes: {size} bytes")

@@ -1,0 +1,24 @@
+"""Two worker processes, and no main guard."""
+
+import sys
+import time
+
+import poolwise
+
+SECOND = float(sys.argv[1]) if len(sys.argv) > 1 else 1.0
+
+
+def wait(name: str) -> str:
+    print(f"{name} starts\n", end="")
+    time.sleep(SECOND)
+    print(f"{name} ends\n", end="")
+    return name
+
+
+began = time.perf_counter()
+with poolwise.run(wait, ["call 1", "call 2"], shape="2x1") as run:
+    for outcome in run:
+        outcome.unwrap()
+print(f"all: {time.perf_counter() - began:.3f} s")
+print(f"shape: {run.plan.shape}")
+print(f"verdict: {run.plan.explain().splitlines()[0]}")
