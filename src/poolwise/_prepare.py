@@ -126,7 +126,7 @@ def prepare(
     source: Iterator[Any] = iter(iterables[0]) if len(iterables) == 1 else zip(*iterables)
     if job.order is not None:
         source = reordered(job.order, source)
-    recorder = _recorder(fn, options, clock)
+    recorder = _recorder(fn, options, clock, job.owner)
     timeline = Timeline(LARGE if options.timeline else SMALL)
     engine = Engine(backend, rules, clock, helm, meter, recorder, timeline, pending, job.settle)
     placed = job.order is not None
@@ -136,15 +136,16 @@ def prepare(
     return stream
 
 
-def _recorder(fn: Callable[..., Any], options: Choices, clock: SystemClock) -> Recorder | None:
+def _recorder(fn: Callable[..., Any], options: Choices, clock: SystemClock, owner: str) -> Recorder | None:
     """Open the journal."""
     if options.journal is None:
         return None
+    from poolwise._core.journal import Owner
     from poolwise._recorder import Recorder
     from poolwise._runtime.identity import owner_of
     from poolwise._runtime.journal import Store
 
-    return Recorder(Store(Journal.of(options.journal), owner_of(fn)), options.key, clock.epoch)
+    return Recorder(Store(Journal.of(options.journal), Owner(owner) if owner else owner_of(fn)), options.key, clock.epoch)
 
 
 def _circumstances(fn: Callable[..., Any], options: Choices, limits: Limits, total: int | None) -> Circumstances:

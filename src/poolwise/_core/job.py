@@ -128,6 +128,8 @@ class Job:
             to be started, lazily. What it never gives comes last. Outcomes keep their place in the input.
         settle: decides, once for each execution, what becomes of the item. It is called by the thread that steps the
             engine, for one execution at a time, and must be quick.
+        owner: whose outcomes a journal holds, as "module:name", where the job itself says which of them are out of date
+            (`Journal.again`); "" where the function and all that it carries tell that.
     """
 
     group: Callable[[Any], Hashable] | None = None
@@ -135,12 +137,15 @@ class Job:
     weight: Callable[[Any], int] | None = None
     order: Callable[[Iterator[tuple[int, Any]]], Iterable[tuple[int, Any]]] | None = None
     settle: Settle | None = None
+    owner: str = ""
 
     def __post_init__(self) -> None:
         for name in ("group", "weight", "order", "settle"):
             value = getattr(self, name)
             if value is not None and not callable(value):
                 raise UsageError(f"job.{name} is {value!r}; it must be a function")
+        if not isinstance(self.owner, str):
+            raise UsageError(f"job.owner is {self.owner!r}; it must be a str")
 
 
 NO_JOB = Job()

@@ -271,7 +271,7 @@ def _run(fetcher: Fetcher, items: Iterator[Target], journal: Journal, options: d
 
     first = FIRST_LANES if settings.per_host is None else min(FIRST_LANES, settings.per_host)
     bounds = GroupLimits(first=first, most=settings.per_host, per_second=settings.per_second)
-    job = Job(group=host_of, group_limits=bounds, settle=settled)
+    job = Job(group=host_of, group_limits=bounds, settle=settled, owner="poolwise.jobs.fetch:fetch")
     options.setdefault("hint", "io")
     run: poolwise.Run[Fetched] = run_job(fetcher, items, job, key=key_of, journal=journal, **options)
     weakref.finalize(run, fetcher.close)
