@@ -145,7 +145,8 @@ def _recorder(fn: Callable[..., Any], options: Choices, clock: SystemClock, owne
     from poolwise._runtime.identity import owner_of
     from poolwise._runtime.journal import Store
 
-    return Recorder(Store(Journal.of(options.journal), Owner(owner) if owner else owner_of(fn)), options.key, clock.epoch)
+    store = Store(Journal.of(options.journal), Owner(owner) if owner else owner_of(fn))
+    return Recorder(store, options.key, clock.epoch)
 
 
 def _circumstances(fn: Callable[..., Any], options: Choices, limits: Limits, total: int | None) -> Circumstances:

@@ -379,7 +379,7 @@ def _fetch(
     if journal is not None:
         options |= _journal(journal, force=force)
     elif force:
-        from poolwise.jobs.fetch.job import journal_path
+        from poolwise.jobs._records import journal_path
 
         options |= _journal(journal_path(None, destination), force=True)
     kind = "csv" if csv else "jsonl" if jsonl else "lines"

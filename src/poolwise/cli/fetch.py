@@ -8,13 +8,13 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from poolwise.cli.consume import consume, explain, trace_options
 from poolwise.cli.interrupts import Interrupts
-from poolwise.cli.run import open_file
-from poolwise.cli.streams import LineWriter, OutputClosed, OutputFailed, claim_stdout, stdin_closed
-from poolwise.cli.terminal import DONE, FAILED, CommandError, Tally, expect_bar, say, say_error, shorten
+from poolwise.cli.manifest import write_manifest
+from poolwise.cli.streams import claim_stdout, stdin_closed
+from poolwise.cli.terminal import CommandError, Tally, expect_bar, say, shorten
 
 if TYPE_CHECKING:
     from poolwise import Run
@@ -53,7 +53,9 @@ class FetchCommand:
 def fetch_command(command: FetchCommand) -> int:
     """Run the command and return the exit code."""
     from poolwise import PoolwiseError
+    from poolwise.jobs._records import journal_path
     from poolwise.jobs.fetch import fetch
+    from poolwise.jobs.fetch.manifest import MANIFEST
 
     if command.kind == "csv" and command.column is None:
         raise CommandError("--csv needs --column NAME")
@@ -82,7 +84,8 @@ def fetch_command(command: FetchCommand) -> int:
     for line in tally.details():
         say(line)
     if command.manifest is not None:
-        code = _write_manifest(command, command.manifest, open_stdout) or code
+        journal = journal_path(command.options.get("journal"), command.destination)
+        code = write_manifest(MANIFEST, journal, command.manifest, open_stdout) or code
     return code
 
 
@@ -198,23 +201,3 @@ def _progress(run: Run[Fetched], tally: FetchTally, total: int) -> Progress:
     progress = Progress(lambda: tally.snapshot(run, total), label="fetch")
     progress.start()
     return progress
-
-
-def _write_manifest(command: FetchCommand, path: str, open_stdout: Any) -> int:
-    from poolwise import PoolwiseError
-    from poolwise.jobs.fetch.job import journal_path
-    from poolwise.jobs.fetch.manifest import manifest_lines
-
-    journal = journal_path(command.options.get("journal"), command.destination)
-    kind: Literal["csv", "jsonl"] = "csv" if path.lower().endswith(".csv") else "jsonl"
-    try:
-        file = open_stdout() if open_stdout is not None else open_file(path)
-        with LineWriter(file, "stdout" if path == "-" else path, b"") as writer:
-            for line in manifest_lines(journal, kind):
-                writer.write(line)
-    except OutputClosed:
-        return FAILED
-    except (OutputFailed, PoolwiseError) as error:
-        say_error(str(error))
-        return FAILED
-    return DONE
