@@ -145,7 +145,7 @@ def _pass(source: str, output: str, shape: str, *, enough: float | None) -> floa
 
     started = time.perf_counter()
     done = set()
-    with images(source, output, blur=15, fit=1200, shape=shape) as run:
+    with images(source, output, blur=15, fit=1200, shape=shape, force=True) as run:
         for outcome in run:
             if outcome.error is not None:
                 say_error(f"{os.path.realpath(os.path.join(source, outcome.key))}: {failure(outcome.error)[1]}")
