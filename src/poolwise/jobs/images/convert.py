@@ -28,6 +28,7 @@ from poolwise.jobs.images.reading import (
     count_frames,
     explained,
     has_deep_colour,
+    is_lossless_webp,
     known_formats,
     open_image,
     opened,
@@ -274,6 +275,7 @@ class _Work:
             image = self._open()
             own = own_format(image)
             frames = count_frames(image, max_pixels=self._settings.max_pixels, max_frames=self._settings.max_frames)
+            deep = has_deep_colour(image)
             metadata = read_metadata(image, self.notes)
             image_format = self._settings.format or own
             if frames > 1 and image_format == "JPEG":
@@ -285,7 +287,6 @@ class _Work:
                 or (self._settings.strip and not metadata.is_empty)
                 or (self._settings.quality is not None and own in LOSSY)
             )
-            deep = has_deep_colour(image)
             if frames > 1:
                 prepared = self._animation(image, frames, metadata, image_format, reencoded=reencoded)
             else:
@@ -334,7 +335,7 @@ class _Work:
             image.seek(number)
             image.load()
             if number or not has_still:
-                durations.append(float(image.info.get("duration") or 0))
+                durations.append(round(image.info.get("duration") or 0))
             canvas = Canvas(image.copy(), metadata, self.notes)
             operations.carry_out(canvas, self._convert.operations)
             if canvas.changed or reencoded:
@@ -363,6 +364,8 @@ class _Work:
         parameters = kept.parameters(image_format, picture.mode, icc, self.notes)
         if self._settings.quality is not None and image_format in LOSSY:
             parameters["quality"] = self._settings.quality
+        elif image_format == "WEBP" and is_lossless_webp(self._file):
+            parameters |= {"lossless": True, "exact": True}
         return parameters
 
 

@@ -10,12 +10,12 @@ done unless it is asked for, and the difference is measured on a sample.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from poolwise.jobs.images.canvas import Canvas, Size
-from poolwise.jobs.images.operations import Operation
+from poolwise.jobs.images.operations import Operation, fitted
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -73,22 +73,6 @@ def _size_after(operations: Sequence[Operation], size: Size) -> tuple[tuple[Oper
     if operations and operations[0][0] == "fit":
         return (("resize", fitted(size, operations[0][1])),), tuple(operations[1:])
     return (("resize", size),), tuple(operations)
-
-
-def fitted(size: Size, within: Size) -> Size:
-    """Return the size that fit gives, as `Image.thumbnail` rounds it."""
-    width, height = size
-    x, y = within
-    if x >= width and y >= height:
-        return size
-    aspect = width / height
-    if x / y >= aspect:
-        return _nearer(y * aspect, lambda n: abs(aspect - n / y)), y
-    return x, _nearer(x / aspect, lambda n: abs(aspect - x / n) if n else 0)
-
-
-def _nearer(number: float, distance: Callable[[int], float]) -> int:
-    return max(min(math.floor(number), math.ceil(number), key=distance), 1)
 
 
 def shrink(canvas: Canvas, scale: int) -> None:

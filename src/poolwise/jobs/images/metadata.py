@@ -85,9 +85,12 @@ def read_metadata(image: Image, notes: list[str]) -> Metadata:
     show what the image was before.
 
     Args:
-        image: not decoded yet; a PNG is decoded for this, as its EXIF may come last.
+        image: not decoded yet. A PNG is decoded for this, as its EXIF may come last; so is a TIFF, which Pillow turns
+            upright meanwhile.
         notes: gets what is damaged.
     """
+    if image.format == "TIFF":
+        image.load()
     orientation, exif = 1, b""
     try:
         tags = image.getexif()

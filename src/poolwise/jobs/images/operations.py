@@ -25,6 +25,7 @@ Operation = tuple[str, Any]
 
 _MOST_SIDE = 1_000_000
 _MOST_RADIUS = 10_000
+_REDUCING_GAP = 2  # Of Image.thumbnail: what it decodes is at least so many times the size that is wanted.
 
 
 class Operations(TypedDict, total=False):
@@ -132,12 +133,34 @@ def _resolved(target: str) -> Callable[[Any], Any]:
 
 def _fit(canvas: Canvas, size: Size) -> None:
     """Shrink as `Image.thumbnail` does, which decodes a JPEG at a smaller scale where nothing was done to it yet."""
-    wanted = (size[1], size[0]) if canvas.is_turned else size
-    if canvas.image.width <= wanted[0] and canvas.image.height <= wanted[1]:
+    final = fitted(canvas.size(), size)
+    if final == canvas.size():
         return
     image = canvas.mixable()
-    image.thumbnail(wanted)
+    if canvas.is_turned:  # `thumbnail` rounds width and height differently, so it would give another size.
+        wide, high = size[1] * _REDUCING_GAP, size[0] * _REDUCING_GAP
+        drafted = image.draft(None, (wide, high))
+        box = drafted[1] if drafted is not None else None
+        image = image.resize((final[1], final[0]), box=box, reducing_gap=float(_REDUCING_GAP))
+    else:
+        image.thumbnail(size)
     canvas.put(image)
+
+
+def fitted(size: Size, within: Size) -> Size:
+    """Return the size that fit gives, as `Image.thumbnail` rounds it."""
+    width, height = size
+    x, y = within
+    if x >= width and y >= height:
+        return size
+    aspect = width / height
+    if x / y >= aspect:
+        return _nearer(y * aspect, lambda n: abs(aspect - n / y)), y
+    return x, _nearer(x / aspect, lambda n: abs(aspect - x / n) if n else 0)
+
+
+def _nearer(number: float, distance: Callable[[int], float]) -> int:
+    return max(min(math.floor(number), math.ceil(number), key=distance), 1)
 
 
 def _fill(canvas: Canvas, size: Size) -> None:

@@ -164,3 +164,18 @@ def own_format(image: ImageFile) -> str:
 def has_deep_colour(image: ImageFile) -> bool:
     """Say whether a file has colours of 16 bits a channel, of which Pillow keeps 8."""
     return image.mode in ("RGB", "RGBA", "LA") and any(";16" in str(tile[3]) for tile in image.tile)
+
+
+def is_lossless_webp(file: BinaryIO) -> bool:
+    """Say whether an open file is a WebP that keeps every pixel (RFC 9649); where the file is read next is not kept."""
+    file.seek(0)
+    start = file.read(12)
+    if start[:4] != b"RIFF" or start[8:] != b"WEBP":
+        return False
+    while len(head := file.read(8)) == 8:
+        kind, size = head[:4], int.from_bytes(head[4:], "little")
+        if kind in (b"VP8 ", b"VP8L"):
+            return kind == b"VP8L"
+        # A picture of an animation has 16 bytes before its own chunks.
+        file.seek(16 if kind == b"ANMF" else size + (size & 1), os.SEEK_CUR)
+    return False

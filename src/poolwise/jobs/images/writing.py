@@ -49,7 +49,7 @@ class Animation:
         has_still: the first picture is shown only where nothing moves, and has no duration (PNG).
     """
 
-    durations: Sequence[float]
+    durations: Sequence[int]
     loop: int | None
     has_still: bool = False
 
