@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import json
 import os
+import re
 import signal
 import stat
 from pathlib import Path
@@ -267,6 +269,17 @@ def test_a_run_that_is_killed_leaves_no_half_result(poolwise: Any, source: Path)
         (["in", "--fit", "12"], "missing argument 'DST'"),
         (["in", "", "--fit", "12"], "destination is empty"),
         (["", "out", "--fit", "12"], "source is empty"),
+        (["in", "out", "--crop", "12"], "--crop '12' is not a part of an image"),
+        (["in", "out", "--resize", "12"], "--resize '12' is not a size; write 1200x800"),
+        (["in", "out", "--rotate", "left"], "--rotate 'left' is not a number"),
+        (["in", "out", "--apply", "nothing:here"], "there is no module 'nothing'"),
+        (["in", "out", "--format", "tiff"], "format is 'tiff'; it must be one of"),
+        (["in", "out", "--fit", "12", "--quality", "101"], "quality is 101"),
+        (["in", "out", "--fit", "12", "--in-place"], "leave out one of them"),
+        (["in", "out", "--fit", "12", "--truncated", "x"], "truncated is 'x'"),
+        (["in", "out", "--fit", "12", "--also", "x"], "also is 'x', which this Pillow does not read"),
+        (["in", "out", "--fit", "12", "--memory", "0"], "--memory is 0"),
+        (["in", "out", "--fit", "12", "--manifest", "m", "--trace", "m"], "a file of its own"),
     ],
 )
 def test_usage_errors(poolwise: Any, source: Path, words: list[str], error: str) -> None:
@@ -314,3 +327,120 @@ def test_from_python(tmp_path: Path) -> None:
         images(tmp_path / "in", tmp_path / "out", fit=(3, 0))
     with pytest.raises(package.UnknownNameError, match="there is no job"):
         load("music")
+
+
+# -- what the command line adds ----------------------------------------------------------------------------------------
+
+
+def test_every_operation_in_the_order_of_the_words(poolwise: Any, source: Path) -> None:
+    """All of them, with switches in between; a function is called by its name."""
+    words = [
+        "--rotate",
+        "90",
+        "--grayscale",
+        "--crop",
+        "100x80+5+6",
+        "--sharpen",
+        "--resize",
+        "50x70",
+        "--autocontrast",
+    ]
+    words += ["--apply", "PIL.ImageOps:invert", "--fill", "30x30", "--blur", "1", "--fit", "20x10"]
+    ended = poolwise("images", "in", "out", *words)
+    assert ended.code == 0, ended.err
+    with Image.open(source / "deep" / "er" / "Bild ä.PNG") as image:
+        expected = image.transpose(Image.Transpose.ROTATE_270).convert("L").crop((5, 6, 105, 86))
+    expected = ImageOps.autocontrast(expected.filter(ImageFilter.UnsharpMask()).resize((50, 70)))
+    expected = ImageOps.fit(ImageOps.invert(expected), (30, 30)).filter(ImageFilter.GaussianBlur(1))
+    expected.thumbnail((20, 10))
+    with Image.open(poolwise.folder / "out" / "deep" / "er" / "Bild ä.PNG") as result:
+        assert (result.size, result.mode) == ((10, 10), "L")
+        assert result.tobytes() == expected.tobytes()
+
+
+def test_a_second_run_says_what_was_up_to_date(poolwise: Any, source: Path) -> None:
+    """And does nothing else; --force does everything again."""
+    assert poolwise("images", "in", "out", "--fit", "50").err.count("\n") == 1
+    photograph((30, 20)).save(source / "small.jpg")
+    ended = poolwise("images", "in", "out", "--fit", "50")
+    assert ended.err.splitlines()[1] == "0 converted, 1 copied, 2 up to date"
+    before = (poolwise.folder / "out" / "a.jpg").stat().st_ino
+    ended = poolwise("images", "in", "out", "--fit", "50", "--force")
+    assert ended.err.splitlines()[1] == "2 converted, 1 copied, 0 up to date"
+    assert (poolwise.folder / "out" / "a.jpg").stat().st_ino != before
+
+
+def test_list(poolwise: Any, source: Path) -> None:
+    """What would be done is on stdout, counts on stderr; nothing is written."""
+    ended = poolwise("images", "in", "out", "--fit", "50", "--format", "webp", "--list")
+    assert (ended.code, ended.err) == (0, "2 to process, 0 to skip\n")
+    lines = ended.out.decode().splitlines()
+    assert lines[0] == f"process a.jpg -> {poolwise.folder / 'out' / 'a.webp'} (new)"
+    assert not (poolwise.folder / "out").exists()
+    assert poolwise("images", "in", "out", "--fit", "50", "--format", "webp").code == 0
+    ended = poolwise("images", "in", "out", "--fit", "50", "--format", "webp", "--list")
+    assert ended.err == "0 to process, 2 to skip\n"
+    assert ended.out.decode().count("(up to date)") == 2
+
+
+def test_notes_are_counted(poolwise: Any, source: Path) -> None:
+    """What could not be kept is said once, with how many images it befell."""
+    for name in ("b.png", "c.png"):
+        Image.new("RGBA", (30, 30), (1, 2, 3, 100)).save(source / name)
+    ended = poolwise("images", "in", "out", "--format", "jpeg")
+    assert ended.code == 0
+    assert "2 images: what is clear became white, as JPEG has no transparency" in ended.err.splitlines()
+
+
+def test_fast_tells_its_psnr(poolwise: Any, source: Path) -> None:
+    """Measured on a sample; where it is low that is said, too."""
+    ended = poolwise("images", "in", "out", "--blur", "12", "--fit", "100", "--fast")
+    assert ended.code == 0
+    assert re.search(r"^--fast: PSNR \d+\.\d dB, measured on one sample \(the lowest\)$", ended.err, re.MULTILINE)
+
+
+def test_a_manifest(poolwise: Any, source: Path) -> None:
+    """As CSV in a file, as JSON lines on stdout."""
+    ended = poolwise("images", "in", "out", "--fit", "50", "--manifest", "all.csv")
+    assert ended.code == 0
+    assert (poolwise.folder / "all.csv").read_text().splitlines()[0].startswith("source,path,action,format,width")
+    ended = poolwise("images", "in", "out", "--fit", "50", "--manifest", "-")
+    rows = [json.loads(line) for line in ended.out.splitlines()]
+    assert [(row["source"], row["width"]) for row in rows] == [("a.jpg", 50), ("deep/er/Bild ä.PNG", 33)]
+
+
+def test_in_place(poolwise: Any, source: Path) -> None:
+    """Without DST originals are replaced; without the switch DST is missing."""
+    assert poolwise("images", "in", "--in-place", "--fit", "50").code == 0
+    with Image.open(source / "a.jpg") as image:
+        assert image.size == (50, 33)
+    assert files(source) == ["a.jpg", "deep/er/Bild ä.PNG"]
+    ended = poolwise("images", "in", "--in-place", "--fit", "50")
+    assert "0 converted, 0 copied, 2 up to date" in ended.err
+
+
+def test_truncated_files_are_kept_on_request(poolwise: Any, source: Path) -> None:
+    """In processes of their own; the note is counted."""
+    whole = (source / "a.jpg").read_bytes()
+    (source / "half.jpg").write_bytes(whole[: len(whole) // 2])
+    assert poolwise("images", "in", "out", "--fit", "50").code == 3
+    ended = poolwise("images", "in", "out", "--fit", "50", "--truncated", "keep")
+    assert ended.code == 0
+    assert "1 image: it ends too early, and what is missing is grey" in ended.err.splitlines()
+
+
+def test_two_files_with_one_result(poolwise: Any, source: Path) -> None:
+    """It is an error before work starts, which names both."""
+    photograph().save(source / "a.png")
+    ended = poolwise("images", "in", "out", "--format", "webp")
+    assert (ended.code, ended.err.count("\n")) == (2, 1)
+    assert "'a.jpg' and 'a.png' have the same result, 'a.webp'" in ended.err
+    assert not (poolwise.folder / "out").exists()
+
+
+def test_damaged_exif_leaves_no_warning(poolwise: Any, source: Path) -> None:
+    """What Pillow says of it by itself is not for the user."""
+    photograph().save(source / "b.jpg", exif=b"Exif\0\0II*\0\xff\xff\xff\x7f" + b"\xff" * 40)
+    ended = poolwise("images", "in", "out", "--fit", "50")
+    assert ended.code == 0
+    assert "Warning" not in ended.err

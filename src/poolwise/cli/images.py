@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -55,6 +56,7 @@ def images_command(command: ImagesCommand) -> int:
     keep_apart((journal, "the journal"), (command.trace, "the trace"), (command.manifest, "the manifest"))
     open_stdout = claim_stdout() if command.manifest == "-" else None
     tally = ImagesTally("images", loud=True)
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # What it means is in notes, and errors.
     try:
         operations = {name: _value(name, text) for name, text in command.operations.items()}
         options = {**operations, **command.options, **trace_options(command.trace)}

@@ -117,13 +117,15 @@ def _resolved(target: str) -> Callable[[Any], Any]:
     import importlib
 
     module, _, name = target.partition(":")
+    if not module or not name:
+        raise UsageError(f"apply is {target!r}; it must be 'module:name' of a function")
     try:
         function: Any = importlib.import_module(module)
         for part in name.split("."):
             function = getattr(function, part)
     except (ImportError, AttributeError, ValueError) as error:
         raise UsageError(f"apply is {target!r}, which cannot be imported: {error}") from error
-    if not name or not callable(function):
+    if not callable(function):
         raise UsageError(f"apply is {target!r}; it must be 'module:name' of a function")
     return function  # type: ignore[no-any-return]
 
