@@ -71,6 +71,14 @@ def finished(process: subprocess.Popen[bytes]) -> str:
     return err.decode()
 
 
+def kill_when(process: subprocess.Popen[bytes], folder: Path, pattern: str, more: int) -> None:
+    """Kill a command when so many more files of a pattern are there, or at its end."""
+    wanted = len(list(folder.glob(pattern))) + more
+    wait_until(lambda: process.poll() is not None or len(list(folder.glob(pattern))) >= wanted, "some are there")
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+
+
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("shape", ["1x2", "2x1"])
 def test_killed_and_gone_on_with(folder: Path, shape: str, seed: int) -> None:
@@ -80,10 +88,7 @@ def test_killed_and_gone_on_with(folder: Path, shape: str, seed: int) -> None:
     before: dict[str, str] = {}
     for _ in range(3):
         process = started(folder, "out", "--blur", "3", "--fit", "150", "--shape", shape)
-        wanted = len(content_names(out)) + rng.randrange(1, 8)
-        wait_until(lambda: process.poll() is not None or len(content_names(out)) >= wanted, "some are there")
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
+        kill_when(process, out, "[!.]*.png", rng.randrange(1, 8))
         now = recorded(out / JOURNAL_NAME)
         assert before.items() <= now.items()
         before = now
@@ -93,11 +98,6 @@ def test_killed_and_gone_on_with(folder: Path, shape: str, seed: int) -> None:
     assert not list(out.glob(".poolwise-*.tmp"))
     finished(started(folder, "whole", "--blur", "3", "--fit", "150", "--shape", "1x1"))
     assert content(out) == content(folder / "whole")
-
-
-def content_names(path: Path) -> list[str]:
-    """Return the names of results."""
-    return [each.name for each in path.glob("[!.]*.png")]
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -110,10 +110,7 @@ def test_killed_in_place(folder: Path, seed: int) -> None:
     for _ in range(3):
         process = started(folder, "--in-place", "--rotate", "90", "--shape", "1x2")
         notes = folder / "in" / FOLDER
-        wanted = len(list(notes.glob("*.json"))) + rng.randrange(1, 8)
-        wait_until(lambda: process.poll() is not None or len(list(notes.glob("*.json"))) >= wanted, "some are noted")
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
+        kill_when(process, notes, "*.json", rng.randrange(1, 8))
         for name, pixels in content(folder / "in").items():
             assert pixels in (turned[name], untouched[name])
     finished(started(folder, "--in-place", "--rotate", "90", "--shape", "1x2"))
