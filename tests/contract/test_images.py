@@ -540,7 +540,6 @@ def test_links_are_not_rewritten_in_place(source: Path) -> None:
         ({"apply": 3}, "apply is 3"),
         ({"apply": "no.such.module:f"}, "cannot be imported"),
         ({"apply": "os.path"}, "must be 'module:name'"),
-        ({"retry": 3}, "retry is for poolwise.run"),
         ({"key": len}, "key is for poolwise.run"),
     ],
 )

@@ -8,6 +8,7 @@ from typing import Any, assert_type
 
 import poolwise
 from poolwise.jobs.fetch import Fetched, fetch
+from poolwise.jobs.images import Converted, images
 
 
 def half(x: int) -> float:
@@ -141,3 +142,14 @@ def check_fetch() -> None:
         assert_type(outcome.unwrap().width, int | None)
     fetch([], "photos", verify="deeply")  # type: ignore[arg-type]
     fetch([], "photos", no_such_option=1)  # type: ignore[call-arg]
+
+
+def check_images() -> None:
+    """Operations and options are checked; a value may stand where a path is wanted."""
+    run = images("photos", "small", blur=15, fit=(1200, 800), format="webp", shape="1x2", hint="cpu")
+    assert_type(run, poolwise.Run[Converted])
+    for outcome in run:
+        open(outcome.unwrap(), "rb").close()
+    images("photos", in_place=True, rotate=90.0)
+    images("photos", "small", blur="much")  # type: ignore[arg-type]
+    images("photos", "small", no_such_option=1)  # type: ignore[call-arg]

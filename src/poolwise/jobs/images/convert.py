@@ -163,10 +163,11 @@ class Convert:
             with opened(path) as file:
                 if not in_place and os.path.exists(result) and os.path.samefile(path, result):
                     raise Unreadable("would be overwritten by its own result")
+                status = os.fstat(file.fileno())
                 source = Source.of(file)
                 work = _Work(self, file, sampled=sampled)
                 prepared = work.prepare()
-                if _changed_meanwhile(file, source):
+                if _has_changed(file, status):
                     raise Unreadable("was changed while it was read")
                 if in_place and not prepared.pictures:
                     return self._outcome(result, source, source, work, prepared)
@@ -177,6 +178,8 @@ class Convert:
                     outcome = self._outcome(result, Source.of(target), source, work, prepared)
                     if about_to_replace is not None:
                         about_to_replace(outcome)
+                    if in_place:
+                        file.close()  # Windows replaces no file that is open.
             return outcome
         except ImageError as error:
             error.source, error.recipe = source, self.recipe
@@ -209,10 +212,9 @@ def _recipe(done: tuple[Operation, ...], settings: Settings) -> str:
     return hashlib.sha256(json.dumps(said).encode("utf-8", "backslashreplace")).hexdigest()[:32]
 
 
-def _changed_meanwhile(file: BinaryIO, source: Source) -> bool:
-    status = os.fstat(file.fileno())
-    was = source.signature
-    return status.st_size != source.bytes or (was is not None and was[:2] != (status.st_mtime_ns, status.st_ctime_ns))
+def _has_changed(file: BinaryIO, before: os.stat_result) -> bool:
+    now = os.fstat(file.fileno())
+    return (now.st_size, now.st_mtime_ns) != (before.st_size, before.st_mtime_ns)
 
 
 @dataclass(frozen=True, slots=True)

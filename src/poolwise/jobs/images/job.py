@@ -147,9 +147,8 @@ def prepare(source: Any, destination: Any, options: dict[str, Any]) -> Prepared:
         UsageError: one of them cannot be meant.
     """
     require_pillow()
-    for name in ("key", "retry"):
-        if name in options:
-            raise UsageError(f"{name} is for poolwise.run; images knows its outcomes by their paths, and tries once")
+    if "key" in options:
+        raise UsageError("key is for poolwise.run; images knows its outcomes by their paths")
     done = tuple(operations.checked(name, value) for name, value in options.items() if name in operations.NAMES)
     settings = Settings(**{each.name: options[each.name] for each in fields(Settings) if each.name in options})
     rest = {name: value for name, value in options.items() if name not in operations.NAMES}
