@@ -182,9 +182,8 @@ def _recorder(fn: Callable[..., Any], options: Choices, clock: Clock, owner: str
     from poolwise._runtime.identity import owner_of
     from poolwise._runtime.journal import Store
 
-    return Recorder(
-        Store(Journal.of(options.journal), Owner(owner) if owner else owner_of(fn)), options.key, clock.epoch
-    )
+    whose = Owner(owner) if owner else owner_of(fn)
+    return Recorder(Store(Journal.of(options.journal), whose), options.key, clock.epoch)
 
 
 def _circumstances(fn: Callable[..., Any], options: Choices, limits: Limits, total: int | None) -> Circumstances:

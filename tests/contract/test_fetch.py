@@ -23,6 +23,7 @@ pytest.importorskip("pycurl")
 import poolwise
 from poolwise import Outcome, UsageError
 from poolwise.jobs import load
+from poolwise.jobs._records import JOURNAL_NAME
 from poolwise.jobs.fetch import (
     AddressRefused,
     BadReply,
@@ -45,7 +46,6 @@ from poolwise.jobs.fetch import (
     fetch,
 )
 from poolwise.jobs.fetch.body import MEMORY_BYTES, PARTIAL_FOLDER
-from poolwise.jobs.fetch.job import JOURNAL_NAME
 from zoo.hostile import (
     Hostile,
     deflated,

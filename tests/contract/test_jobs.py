@@ -217,6 +217,30 @@ def test_a_journal_resumes_a_job(way: Way, tmp_path: Path, ordered: bool) -> Non
     assert sorted(asked) == list(range(1, 40, 2))
 
 
+class Adder:
+    """Carries what its values depend on."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __call__(self, item: int) -> int:
+        return item + self.number
+
+
+def test_a_job_may_say_whose_a_journal_is(tmp_path: Path) -> None:
+    """With an owner, another object of the function's goes on with the journal; without, it is refused."""
+    for owner, path in (("tests:add", tmp_path / "one.db"), ("", tmp_path / "two.db")):
+        job = Job(owner=owner)
+        first = run_job(Adder(1), range(2), job, shape="1x1", journal=path)
+        assert [outcome.value for outcome in first] == [1, 2]
+        if owner:
+            second = run_job(Adder(5), range(3), job, shape="1x1", journal=path)
+            assert sorted(outcome.value for outcome in second) == [1, 2, 7]
+        else:
+            with pytest.raises(poolwise.JournalMismatch, match="number=1"):
+                run_job(Adder(5), range(3), job, shape="1x1", journal=path)
+
+
 # -- accidents
 
 

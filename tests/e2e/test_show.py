@@ -146,7 +146,7 @@ def test_a_damaged_journal(poolwise: Any, journal: str, tmp_path: Path) -> None:
 
 
 def test_images_go_on(poolwise: Any, tmp_path: Path) -> None:
-    """The images job records each file; other operations are another journal."""
+    """The images job records each file; what is gone, or was made otherwise, is made again."""
     image = pytest.importorskip("PIL.Image")
     source, path = tmp_path / "in", str(tmp_path / "run.db")
     source.mkdir()
@@ -155,14 +155,17 @@ def test_images_go_on(poolwise: Any, tmp_path: Path) -> None:
     (source / "bad.png").write_bytes(b"no image")
     command = ["images", str(source), str(tmp_path / "out"), "--fit", "20", "--journal", path]
     assert poolwise(*command).code == 3
+    assert "0 converted, 0 copied, 4 up to date" in poolwise(*command).err
     shutil.rmtree(tmp_path / "out")
     assert poolwise(*command).code == 3
-    assert not (tmp_path / "out").exists()  # What is recorded is not done again.
+    assert len(list((tmp_path / "out").iterdir())) == 4
     said = json.loads(poolwise("show", path, "--json").out)
     assert (said["done"], said["failed"]) == (4, 1)
     ended = poolwise("images", str(source), str(tmp_path / "out"), "--fit", "30", "--journal", path)
-    assert ended.code == 1
-    assert "operations=" in ended.err
+    assert ended.code == 3
+    assert "up to date" not in ended.err
+    with image.open(tmp_path / "out" / "0.png") as result:
+        assert result.size == (30, 23)
 
 
 def test_nothing_that_is_shown_commands_the_terminal(poolwise: Any, lines: Lines, tmp_path: Path) -> None:

@@ -15,8 +15,8 @@ import pytest
 pytest.importorskip("pycurl")
 
 from poolwise._runtime.journal_reader import Reader
+from poolwise.jobs._records import JOURNAL_NAME
 from poolwise.jobs.fetch.body import MEMORY_BYTES, PARTIAL_FOLDER
-from poolwise.jobs.fetch.job import JOURNAL_NAME
 from zoo.hostile import Hostile, fixed, jpeg, large_jpeg
 from zoo.marks import wait_until
 

@@ -8,7 +8,7 @@ from typing import Any, assert_type
 
 import poolwise
 from poolwise.jobs.fetch import Fetched, fetch, fetch_stage
-from poolwise.jobs.images_stage import images_stage
+from poolwise.jobs.images import Converted, images, images_stage
 
 
 def half(x: int) -> float:
@@ -111,7 +111,7 @@ def check_wrong_options() -> None:
 
 def check_pipeline() -> None:
     """Stages are functions, jobs and `Stage`; outcomes say at which one they ended."""
-    small = images_stage("photos", "small", {"fit": 1200}, shape="1x2")
+    small = images_stage("photos", "small", fit=1200, shape="1x2")
     run = poolwise.pipeline(["a"], fetch_stage("photos", attempts=3), small, ordered=True)
     assert_type(run, poolwise.Run[Any])
     for outcome in run:
@@ -167,3 +167,14 @@ def check_fetch() -> None:
         assert_type(outcome.unwrap().width, int | None)
     fetch([], "photos", verify="deeply")  # type: ignore[arg-type]
     fetch([], "photos", no_such_option=1)  # type: ignore[call-arg]
+
+
+def check_images() -> None:
+    """Operations and options are checked; a value may stand where a path is wanted."""
+    run = images("photos", "small", blur=15, fit=(1200, 800), format="webp", shape="1x2", hint="cpu")
+    assert_type(run, poolwise.Run[Converted])
+    for outcome in run:
+        open(outcome.unwrap(), "rb").close()
+    images("photos", in_place=True, rotate=90.0)
+    images("photos", "small", blur="much")  # type: ignore[arg-type]
+    images("photos", "small", no_such_option=1)  # type: ignore[call-arg]

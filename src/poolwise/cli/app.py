@@ -170,7 +170,7 @@ def _run(
     options: dict[str, Any] = {"shape": shape, "ordered": ordered, "retry": retry}
     options |= {"timeout": timeout, "isolate": isolate}
     if per_second is not None:
-        options["limits"] = _limits(per_second)
+        options["limits"] = _limits("--per-second", per_second, per_second=per_second)
     options |= _journal(journal, durable=durable, retry_failed=retry_failed, force=force)
     if key is not None:
         if journal is None or not jsonl:
@@ -297,19 +297,19 @@ def _journal(path: str | None, **switches: bool) -> dict[str, Any]:
     return {}
 
 
-def _limits(per_second: float) -> Any:
+def _limits(option: str, given: float, **bound: Any) -> Any:
     from poolwise import Limits, UsageError
 
     try:
-        return Limits(per_second=per_second)
+        return Limits(**bound)
     except UsageError as error:
-        raise CommandError(f"--per-second is {per_second:g}; it must be above 0") from error
+        raise CommandError(f"{option} is {given:g}; it must be above 0") from error
 
 
 def _note_operation(context: typer.Context, parameter: typer.CallbackParam, values: Any) -> Any:
     """Note that an operation was reached: typer calls back in the order of the command line."""
     if values and not context.resilient_parsing:
-        if len(values) > 1:
+        if isinstance(values, list) and len(values) > 1:
             raise CommandError(f"--{parameter.name} is given {len(values)} times, and once is possible")
         context.meta.setdefault(_ORDER, []).append(parameter.name)
     return values
@@ -319,23 +319,29 @@ _ORDER = "poolwise.cli.operations"
 
 
 def _operations(context: typer.Context, given: dict[str, Any]) -> dict[str, Any]:
-    """Return the operations on images that a command line gives, by name, in its order."""
-    from poolwise.cli.images import parse_size
+    """Return the operations on images that a command line gives, by name, in its order: what was written, or True."""
+    return {name: given[name] if given[name] is True else given[name][0] for name in context.meta.get(_ORDER, ())}
 
-    first = {name: given[name][0] for name in context.meta.get(_ORDER, ())}
-    return {name: parse_size(value) if name == "fit" else value for name, value in first.items()}
+
+_RESULT = {
+    "image_format": "format",
+    "quality": "quality",
+    "strip": "strip",
+}  # What results are like, beside operations.
 
 
 def _parse_operations(text: str) -> dict[str, Any]:
-    """Read operations as `poolwise images` does: "--fit 1200 --blur 15"."""
+    """Read what `poolwise images` would do, as options of `images_stage`: "--fit 1200 --blur 15 --format webp"."""
     import shlex
+
+    from poolwise.cli.images import read_operations
 
     hint = "poolwise images --help lists the operations"
     command: Any = typer.main.get_command(app)
     images = command.commands["images"]
     try:
         context = images.make_context("poolwise images", ["SRC", "DST", *shlex.split(text)])
-        operations = _operations(context, context.params)
+        wanted = read_operations(_operations(context, context.params))
     except CommandError as error:
         raise CommandError(f"--then {text!r}: {error.message}", hint=error.hint) from error
     except ValueError as error:
@@ -345,12 +351,14 @@ def _parse_operations(text: str) -> dict[str, Any]:
             raise
         raise CommandError(f"--then {text!r}: {_usage_words(error)[0]}", hint=hint) from error
     for name in context.params:
-        if name not in ("source", "destination", *operations) and _is_given(context, name):
+        if name in _RESULT and _is_given(context, name):
+            wanted[_RESULT[name]] = context.params[name]
+        elif name not in ("source", "destination", *wanted) and _is_given(context, name):
             option = f"--{name.replace('_', '-')}"
             raise CommandError(f"--then {text!r}: {option} is no operation on images", hint=hint)
-    if not operations:
+    if not wanted:
         raise CommandError(f"--then {text!r} holds no operation", hint=hint)
-    return operations
+    return wanted
 
 
 def _is_given(context: typer.Context, name: str) -> bool:
@@ -358,44 +366,107 @@ def _is_given(context: typer.Context, name: str) -> bool:
     return source is not None and source.name == "COMMANDLINE"
 
 
+def _operation(metavar: str, text: str) -> Any:
+    return typer.Option(metavar=metavar, callback=_note_operation, help=text)
+
+
+def _switch(name: str, text: str) -> Any:
+    return typer.Option(f"--{name}", callback=_note_operation, help=text)
+
+
 @app.command(name="images", epilog=EXIT_CODES, short_help="Process a folder of photographs into another folder.")
 def _images(
     context: typer.Context,
     source: Annotated[str, typer.Argument(metavar="SRC", help="A folder, searched with its subfolders.")],
     destination: Annotated[
-        str, typer.Argument(metavar="DST", help="The folder for the results; files of the same names are replaced.")
-    ],
-    *,
-    blur: Annotated[
-        list[float] | None,
-        typer.Option(metavar="RADIUS", callback=_note_operation, help="Gaussian blur, radius in pixels."),
+        str | None,
+        typer.Argument(
+            metavar="DST",
+            show_default=False,
+            help="The folder for the results, and for the journal; files of the same names are replaced.",
+        ),
     ] = None,
-    fit: Annotated[
-        list[str] | None,
-        typer.Option(metavar="SIZE", callback=_note_operation, help="Shrink into SIZE: 1200, or 1200x800."),
+    *,
+    fit: Annotated[list[str] | None, _operation("SIZE", "Shrink into SIZE: 1200, or 1200x800.")] = None,
+    fill: Annotated[list[str] | None, _operation("SIZE", "Scale to cover SIZE, and cut off the rest.")] = None,
+    resize: Annotated[list[str] | None, _operation("WxH", "Scale to WxH, whatever the proportions.")] = None,
+    crop: Annotated[list[str] | None, _operation("WxH+X+Y", "Cut out a part; of the middle without +X+Y.")] = None,
+    rotate: Annotated[list[str] | None, _operation("DEGREES", "Turn clockwise.")] = None,
+    blur: Annotated[list[str] | None, _operation("RADIUS", "Gaussian blur, radius in pixels.")] = None,
+    sharpen: Annotated[bool, _switch("sharpen", "Unsharp mask.")] = False,
+    grayscale: Annotated[bool, _switch("grayscale", "To grey.")] = False,
+    autocontrast: Annotated[bool, _switch("autocontrast", "Stretch each channel to its range.")] = False,
+    apply: Annotated[
+        list[str] | None, _operation("MODULE:FUNCTION", "Call a function of a PIL image, that returns one.")
+    ] = None,
+    image_format: Annotated[
+        str | None, typer.Option("--format", metavar="NAME", help="jpeg, png, webp or avif; otherwise each its own.")
+    ] = None,
+    quality: Annotated[int | None, typer.Option(metavar="N", help="1 to 100, of what is lossy (JPEG: 75).")] = None,
+    strip: Annotated[
+        bool, typer.Option("--strip", help="Keep no EXIF, ICC profile, XMP; colours become sRGB.")
+    ] = False,
+    in_place: Annotated[bool, typer.Option("--in-place", help="Replace the originals; there is no DST then.")] = False,
+    fast: Annotated[
+        bool, typer.Option("--fast", help="Compute at a smaller scale; tells how far off that is, on a sample.")
+    ] = False,
+    listing: Annotated[bool, typer.Option("--list", help="Only say what would be done.")] = False,
+    truncated: Annotated[
+        str, typer.Option(metavar="HOW", help="fail, or keep what there is of files that end too early.")
+    ] = "fail",
+    also: Annotated[
+        list[str] | None, typer.Option(metavar="FORMAT", help="Read this too, such as jpeg2000; eps runs Ghostscript.")
+    ] = None,
+    max_pixels: Annotated[int | None, typer.Option(metavar="N", help="Of a file, all pictures (200,000,000).")] = None,
+    max_frames: Annotated[int | None, typer.Option(metavar="N", help="Of an animation (1,000).")] = None,
+    memory: Annotated[
+        int | None, typer.Option(metavar="BYTES", help="For decoded images, together (a quarter of what is free).")
+    ] = None,
+    isolate: Isolate = False,
+    manifest: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Write a row for each image in the end: CSV for .csv, else JSON lines."),
     ] = None,
     shape: Shape = "auto",
-    journal: JournalFile = None,
-    retry_failed: RetryFailed = False,
-    durable: Durable = False,
-    force: Force = False,
+    journal: Annotated[
+        str | None, typer.Option("--journal", metavar="FILE", help="Keep the journal here, not in DST.")
+    ] = None,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try again what failed before.")] = False,
+    durable: Annotated[
+        bool, typer.Option("--durable", help="Each result is on the disk when its outcome is given.")
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Process everything again, also with a journal of something else.")
+    ] = False,
     trace: Trace = None,
     progress: Progress = False,
 ) -> int:
     """Process every image in SRC and write the results to DST, under the same names.
 
     Operations are applied in the order in which they are written. EXIF orientation is applied, EXIF and ICC profiles
-    are kept, originals are never touched, and a result appears complete or not at all. A file that cannot be
-    processed costs that file, and is named with the reason.
+    are kept, originals are never touched, and a result appears complete or not at all. Run it again, and only what is
+    new or has changed is processed. A file that cannot be processed costs that file, and is named with the reason.
     """
-    from poolwise.cli.images import ImagesCommand, images_command
+    from poolwise.cli.images import ImagesCommand, images_command, required
 
-    operations = _operations(context, {"blur": blur, "fit": fit})
-    if not operations:
-        raise CommandError("there is nothing to do to the images", hint="give --blur RADIUS, --fit SIZE, or both")
-    options: dict[str, Any] = {"shape": shape, "progress": progress}
-    options |= _journal(journal, durable=durable, retry_failed=retry_failed, force=force)
-    command = ImagesCommand(source, destination, operations, trace, options)
+    required(destination, in_place=in_place)
+    done: dict[str, Any] = {
+        "fit": fit, "fill": fill, "resize": resize, "crop": crop, "rotate": rotate, "blur": blur, "sharpen": sharpen,
+        "grayscale": grayscale, "autocontrast": autocontrast, "apply": apply,
+    }  # fmt: skip
+    operations = _operations(context, done)
+    if not (operations or image_format or quality or strip):
+        raise CommandError("there is nothing to do to the images", hint="give --blur RADIUS, --fit SIZE, or another")
+    given = {"format": image_format, "quality": quality, "max_pixels": max_pixels, "max_frames": max_frames}
+    options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    options |= {"strip": strip, "in_place": in_place, "fast": fast, "truncated": truncated, "also": also or ()}
+    options |= {"retry_failed": retry_failed, "durable": durable, "force": force}
+    options |= {"shape": shape, "isolate": isolate, "progress": progress}
+    if memory is not None:
+        options["limits"] = _limits("--memory", memory, buffered_bytes=memory)
+    if journal is not None:
+        options["journal"] = journal
+    command = ImagesCommand(source, destination, operations, listing, manifest, trace, options)
     return _guarded(lambda: images_command(command))
 
 
@@ -504,7 +575,7 @@ def _fetch(
     if journal is not None:
         options |= _journal(journal, force=force)
     elif force:
-        from poolwise.jobs.fetch.job import journal_path
+        from poolwise.jobs._records import journal_path
 
         options |= _journal(journal_path(None, destination), force=True)
     kind = "csv" if csv else "jsonl" if jsonl else "lines"

@@ -75,10 +75,10 @@ def job_options(target: str | None, given: dict[str, Any]) -> dict[str, Any]:
             raise CommandError(f"--{name.replace('_', '-')} is about the job {about}: poolwise bench {about} ...")
     if target == "images" and not given:
         raise CommandError("there is nothing to do to the images", hint="give --blur RADIUS, --fit SIZE, or both")
-    if "fit" in given:
-        from poolwise.cli.images import parse_size
+    if target == "images":
+        from poolwise.cli.images import read_operations
 
-        given["fit"] = parse_size(given["fit"])
+        return read_operations(given)
     return given
 
 

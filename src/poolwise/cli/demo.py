@@ -138,7 +138,7 @@ def _process(source: str, folder: str, output: str) -> Headline:
     results = os.path.join(folder, "results")
 
     def start(shape: str) -> Any:
-        return images(source, results, blur=15, fit=1200, shape=shape)
+        return images(source, results, blur=15, fit=1200, shape=shape, force=True)
 
     def leave_out(done: set[str]) -> None:
         for name in set(os.listdir(source)) - done:

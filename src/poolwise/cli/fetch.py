@@ -9,19 +9,20 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from poolwise.cli.consume import consume, explain, trace_options
 from poolwise.cli.interrupts import Interrupts
-from poolwise.cli.run import open_file
-from poolwise.cli.streams import LineWriter, OutputClosed, OutputFailed, claim_stdout, stdin_closed
-from poolwise.cli.terminal import DONE, FAILED, CommandError, Tally, expect_bar, failure, say, say_error, shorten
+from poolwise.cli.manifest import write_manifest
+from poolwise.cli.streams import claim_stdout, stdin_closed
+from poolwise.cli.terminal import CommandError, Tally, expect_bar, failure, say, shorten
 
 if TYPE_CHECKING:
     from poolwise import Run
     from poolwise._core.journal import Recorded
     from poolwise._runtime.progress import Progress, Snapshot
     from poolwise.jobs.fetch import BadLine
+    from poolwise.jobs.images.stage import OfPath
 
 _FAILURES_SHOWN = 20
 _HOSTS_SHOWN = 3
@@ -59,7 +60,9 @@ class FetchCommand:
 def fetch_command(command: FetchCommand) -> int:
     """Run the command and return the exit code."""
     from poolwise import PoolwiseError
+    from poolwise.jobs._records import journal_path
     from poolwise.jobs.fetch import fetch
+    from poolwise.jobs.fetch.manifest import MANIFEST
 
     if command.kind == "csv" and command.column is None:
         raise CommandError("--csv needs --column NAME")
@@ -88,7 +91,8 @@ def fetch_command(command: FetchCommand) -> int:
     for line in tally.details(run):
         say(line)
     if command.manifest is not None:
-        code = _write_manifest(command, command.manifest, open_stdout) or code
+        journal = journal_path(command.options.get("journal"), command.destination)
+        code = write_manifest(MANIFEST, journal, command.manifest, open_stdout) or code
     return code
 
 
@@ -221,29 +225,31 @@ class ThenTally(FetchTally):
 def _pipeline(command: FetchCommand, lines: list[str | BadLine]) -> Run[str]:
     """Return the run that fetches, and processes what it has fetched."""
     import poolwise
+    from poolwise.jobs._records import journal_path
     from poolwise.jobs.fetch import fetch_stage
-    from poolwise.jobs.fetch.job import JOURNAL_NAME
-    from poolwise.jobs.images_stage import images_stage
+    from poolwise.jobs.images import images_stage
 
     options = dict(command.options)
     results = command.then_to or os.path.join(command.destination, "processed")
     shape = options.pop("shape", "auto")
     began = time.time()
 
-    def again(recorded: Recorded) -> bool:
-        """Say whether a URL begins at the first stage again: its result is gone, or may have changed."""
-        changed = bool(options.get("update")) and recorded.started < began
-        return recorded.error is None and (changed or not os.path.isfile(recorded.value))
-
     assert command.then is not None
-    stages = [
-        fetch_stage(command.destination, **options),
-        images_stage(command.destination, results, command.then),
-    ]
+    process = images_stage(command.destination, results, **command.then)
+    recipe = cast("OfPath", process.fn).recipe
+    stages = [fetch_stage(command.destination, **options), process]
+
+    def again(recorded: Recorded) -> bool:
+        """Say whether a URL begins at the first stage again: its result is gone, may have changed, or is another's."""
+        if recorded.error is not None:
+            return False
+        changed = bool(options.get("update")) and recorded.started < began
+        return changed or recorded.value.recipe != recipe or not os.path.isfile(recorded.value)
+
     os.makedirs(results, exist_ok=True)
     given: Any = options.get("journal")
     journal = poolwise.Journal(
-        os.path.join(results, JOURNAL_NAME),
+        journal_path(None, results),
         durable=bool(options.get("durable")),
         retry_failed=bool(options.get("retry_failed")),
         force=given is not None and given.force,
@@ -268,23 +274,3 @@ def _progress(run: Run[Any], tally: FetchTally, total: int) -> Progress:
     progress = Progress(lambda: tally.snapshot(run, total), label="fetch")
     progress.start()
     return progress
-
-
-def _write_manifest(command: FetchCommand, path: str, open_stdout: Any) -> int:
-    from poolwise import PoolwiseError
-    from poolwise.jobs.fetch.job import journal_path
-    from poolwise.jobs.fetch.manifest import manifest_lines
-
-    journal = journal_path(command.options.get("journal"), command.destination)
-    kind: Literal["csv", "jsonl"] = "csv" if path.lower().endswith(".csv") else "jsonl"
-    try:
-        file = open_stdout() if open_stdout is not None else open_file(path)
-        with LineWriter(file, "stdout" if path == "-" else path, b"") as writer:
-            for line in manifest_lines(journal, kind):
-                writer.write(line)
-    except OutputClosed:
-        return FAILED
-    except (OutputFailed, PoolwiseError) as error:
-        say_error(str(error))
-        return FAILED
-    return DONE

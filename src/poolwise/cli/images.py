@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-import re
+import time
+import warnings
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from poolwise.cli.consume import consume, explain, trace_options
 from poolwise.cli.interrupts import Interrupts
-from poolwise.cli.streams import keep_apart
-from poolwise.cli.terminal import DONE, CommandError, Tally, expect_bar, failure, one_line, say
+from poolwise.cli.manifest import write_manifest
+from poolwise.cli.streams import LineWriter, OutputClosed, OutputFailed, claim_stdout, keep_apart
+from poolwise.cli.terminal import DONE, FAILED, CommandError, Tally, expect_bar, one_line, say, say_error
 
 if TYPE_CHECKING:
-    from poolwise import Outcome
+    from poolwise.jobs.images.job import Prepared
+
+GOOD_DECIBELS = 45.0
+"""From here on nobody sees a difference; below, `--fast` says so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,15 +26,19 @@ class ImagesCommand:
     """What the user asked for.
 
     Args:
-        source, destination: folders.
-        operations: names and values, in the order of the command line.
+        source, destination: folders; no destination where files are rewritten in place.
+        operations: names and what was written after them (True for a switch), in the order of the command line.
+        listing: only say what would be done.
+        manifest: a file for it, "-" for stdout, or None.
         trace: a file for what happened when, or None.
-        options: options of `poolwise.run`.
+        options: of `poolwise.jobs.images`.
     """
 
     source: str
-    destination: str
+    destination: str | None
     operations: dict[str, Any]
+    listing: bool = False
+    manifest: str | None = None
     trace: str | None = None
     options: dict[str, Any] = field(default_factory=dict)
 
@@ -36,38 +46,127 @@ class ImagesCommand:
 def images_command(command: ImagesCommand) -> int:
     """Run the command and return the exit code."""
     from poolwise import PoolwiseError
-    from poolwise.jobs.images import SUFFIXES, find_images, images
+    from poolwise.jobs._records import journal_path
+    from poolwise.jobs.images import SUFFIXES
+    from poolwise.jobs.images.job import prepare
+    from poolwise.jobs.images.manifest import MANIFEST
 
-    journal = command.options.get("journal")
-    keep_apart((journal and journal.path, "the journal"), (command.trace, "the trace"))
+    folder = command.source if command.destination is None else command.destination
+    journal = journal_path(command.options.get("journal"), folder)
+    keep_apart((journal, "the journal"), (command.trace, "the trace"), (command.manifest, "the manifest"))
+    open_stdout = claim_stdout() if command.manifest == "-" else None
+    tally = ImagesTally("images", loud=True)
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # What it means is in notes, and errors.
     try:
-        options: Any = {**command.operations, **command.options, **trace_options(command.trace)}
-        run = images(command.source, command.destination, **options)
-        empty = not find_images(command.source, without=command.destination)
+        options = {**read_operations(command.operations), **command.options, **trace_options(command.trace)}
+        prepared = prepare(command.source, command.destination, options)
+        if not prepared.paths:
+            names = ", ".join(SUFFIXES)
+            say(f"no images in {command.source!r} (files are taken for images by name: {names})")
+            return DONE
+        if command.listing:
+            return _list(prepared)
+        run = prepared.run()
     except PoolwiseError as error:
         return explain(error)
-    if empty:
-        say(f"no images in {command.source!r} (files are taken for images by name: {', '.join(SUFFIXES)})")
-        return DONE
     if command.options.get("progress"):
         expect_bar()
     with Interrupts() as interrupts:
-        return consume(run, interrupts, _report, Tally("images", loud=True), trace=command.trace)
+        code = consume(run, interrupts, tally.report, tally, trace=command.trace)
+    for line in tally.details():
+        say(line)
+    if command.manifest is not None:
+        code = write_manifest(MANIFEST, journal, command.manifest, open_stdout) or code
+    return code
 
 
-def _report(outcome: Outcome[str]) -> None:
-    if outcome.error is not None:
-        name, message = failure(outcome.error)
-        say(f"failed: {one_line(outcome.key)}: {message if name == 'ImageError' else f'{name}: {message}'}")
-
-
-def parse_size(text: str) -> tuple[int, int]:
-    """Read `1200` (a square to fit in) or `1200x800`.
+def read_operations(written: dict[str, Any]) -> dict[str, Any]:
+    """Return operations with their values, of what was written after each (True for a switch).
 
     Raises:
-        CommandError: where it is neither.
+        UsageError: one cannot be read.
+        CommandError: a function cannot be loaded.
     """
-    match = re.fullmatch(r"\s*(\d{1,7})\s*(?:[xX]\s*(\d{1,7})\s*)?", text, re.ASCII)
-    if match is None or int(match[1]) == 0 or int(match[2] or 1) == 0:
-        raise CommandError(f"--fit {text!r} is not a size", hint="write 1200, or 1200x800")
-    return int(match[1]), int(match[2] or match[1])
+    return {name: _value(name, text) for name, text in written.items()}
+
+
+def _value(name: str, text: Any) -> Any:
+    """Read what was written after an operation."""
+    from poolwise.cli.target import load_function
+    from poolwise.jobs.images import read_value
+
+    if text is True:
+        return True
+    return load_function(text) if name == "apply" else read_value(name, text)
+
+
+def _list(prepared: Prepared) -> int:
+    """Write what would be done: a line for each file on stdout, and the counts on stderr."""
+    counts: Counter[bool] = Counter()
+    try:
+        with LineWriter(claim_stdout()(), "stdout") as writer:
+            for planned in prepared.preview():
+                counts[planned.todo] += 1
+                mark = "process" if planned.todo else "skip   "
+                line = f"{mark} {one_line(planned.key)} -> {one_line(planned.path)} ({planned.why})\n"
+                writer.write(line.encode("utf-8", "backslashreplace"))
+    except OutputClosed:
+        return FAILED
+    except OutputFailed as error:
+        say_error(str(error))
+        return FAILED
+    say(f"{counts[True]:,} to process, {counts[False]:,} to skip")
+    return DONE
+
+
+@dataclass(slots=True)
+class ImagesTally(Tally):
+    """Counts outcomes, and what is told of images beside that."""
+
+    actions: Counter[str] = field(default_factory=Counter)
+    notes: Counter[str] = field(default_factory=Counter)
+    decibels: list[float] = field(default_factory=list)
+    began: float = field(default_factory=time.time)
+
+    def report(self, outcome: Any) -> None:
+        """Count one outcome, and name a failure."""
+        from poolwise.jobs.images import ImageError
+        from poolwise.jobs.images.manifest import cause_of
+
+        if outcome.error is not None:
+            cause = cause_of(outcome.error)
+            kind = "" if isinstance(cause, ImageError) else f"{type(cause).__name__}: "
+            say(f"failed: {one_line(outcome.key)}: {kind}{cause}")
+            return
+        self.actions["up to date" if outcome.started < self.began else outcome.value.action] += 1
+        self.notes.update(outcome.value.notes)
+        if outcome.value.psnr is not None:
+            self.decibels.append(outcome.value.psnr)
+
+    def details(self) -> list[str]:
+        """Return the lines below the summary, where there is more to say than that all were converted."""
+        lines = []
+        if self.actions.keys() - {"converted"}:
+            said = [f"{self.actions[name]:,} {name}" for name in ("converted", "copied", "up to date")]
+            lines.append(", ".join(said))
+        lines += [
+            f"{count:,} {'image' if count == 1 else 'images'}: {note}" for note, count in self.notes.most_common()
+        ]
+        if self.decibels:
+            worst = min(self.decibels)
+            count = len(self.decibels)
+            sample = f"a sample of {count}" if count > 1 else "one sample"
+            lines.append(f"--fast: PSNR {worst:.1f} dB, measured on {sample} (the lowest)")
+            if worst < GOOD_DECIBELS:
+                lines.append(f"that is below {GOOD_DECIBELS:g} dB, where a difference can be seen: go without --fast")
+        return lines
+
+
+def required(destination: str | None, *, in_place: bool) -> None:
+    """Check that there is one place for the results.
+
+    Raises:
+        CommandError: there is none.
+    """
+    if destination is None and not in_place:
+        raise CommandError("missing argument 'DST'", hint="name a folder for the results, or give --in-place")

@@ -7,7 +7,6 @@ write ─> 256 KB of memory ─> DST/.poolwise-partial/DIGEST.part ─> checked 
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import json
 import mmap
@@ -22,9 +21,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from poolwise.jobs._files import failure_of, sync_folder
+from poolwise.jobs._names import digest
 from poolwise.jobs.fetch.check import SNIFFED_BYTES, Data, check_start
 from poolwise.jobs.fetch.errors import Incomplete, StorageFailed, TooLarge, TooSlow
-from poolwise.jobs.fetch.names import DIGITS, MANY_DIGITS, digest, file_name
+from poolwise.jobs.fetch.names import DIGITS, MANY_DIGITS, file_name
 from poolwise.jobs.fetch.urls import Url
 
 PARTIAL_FOLDER = ".poolwise-partial"
@@ -39,9 +40,7 @@ def storing(what: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT) if hasattr(errno, "EDQUOT") else error.errno == errno.ENOSPC
-        reason = "the disk is full" if full else error.strerror or str(error)
-        raise StorageFailed(f"{what} cannot be written: {reason}") from None
+        raise StorageFailed(f"{what} cannot be written: {failure_of(error)}") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +162,7 @@ class Folder:
                     os.unlink(f"{self.partial_file(url)}.json")
             os.replace(source, target)
             if self._durable:
-                _sync_folder(self.path)
+                sync_folder(self.path)
         if own is not None and own != name:
             with contextlib.suppress(OSError):
                 os.unlink(os.path.join(self.path, own))
@@ -191,15 +190,6 @@ def _has_content(path: str, sha256: str) -> bool:
         return False
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest() == sha256
-
-
-def _sync_folder(path: str) -> None:
-    if os.name != "nt":
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 class Body:

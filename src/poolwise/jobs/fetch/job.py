@@ -25,11 +25,13 @@ if TYPE_CHECKING:
     from poolwise.jobs.fetch.transport import Head, Reply, Transport
 
 import poolwise
-from poolwise import BackendUnavailable, Journal, UsageError
+from poolwise import Journal, UsageError
 from poolwise._core.job import Decision, Ended, Final, GroupLimits, Job, RetryAfter
 from poolwise._core.model import check_number
 from poolwise._core.stage import JobStage, check_stage_options
 from poolwise.jobs import RunOptions
+from poolwise.jobs._extras import require
+from poolwise.jobs._records import journal_path
 from poolwise.jobs.fetch import check, names, settle, urls
 from poolwise.jobs.fetch.body import Body, Folder, Partial
 from poolwise.jobs.fetch.check import Image
@@ -47,9 +49,6 @@ from poolwise.jobs.fetch.errors import (
 from poolwise.jobs.fetch.limits import FetchLimits
 from poolwise.jobs.fetch.outcome import Fetched
 from poolwise.jobs.fetch.urls import BadLine, Url
-
-JOURNAL_NAME = ".poolwise.db"
-"""The journal in DST, unless `journal=` names another."""
 
 FIRST_LANES = 16
 """Lanes of a host at first; they double while nothing fails."""
@@ -221,9 +220,9 @@ def _prepared(
 ) -> tuple[Fetcher, Journal, Job, dict[str, Any]]:
     """Check everything; return what is done to one item, what it remembers, what the engine must know, and the rest."""
     settings, limits, run_options = _sorted_options(options)
-    _require("pycurl", "fetch", "the fetch job needs pycurl")
+    require("pycurl", "fetch", "the fetch job needs pycurl")
     if settings.verify == "decode":
-        _require("PIL.Image", "images", "verify='decode' needs Pillow")
+        require("PIL.Image", "images", "verify='decode' needs Pillow")
     if not os.fspath(destination):
         raise UsageError("destination is empty; it must name a folder")
     path = os.path.abspath(destination)
@@ -248,22 +247,6 @@ def _sorted_options(options: dict[str, Any]) -> tuple[Settings, FetchLimits, dic
     if "key" in options:
         raise UsageError("key is for poolwise.run; fetch knows its outcomes by their URLs")
     return Settings(**ours), FetchLimits(**bounds), options
-
-
-def _require(module: str, extra: str, what: str) -> None:
-    import importlib
-
-    try:
-        importlib.import_module(module)
-    except ImportError as error:
-        raise BackendUnavailable(
-            f"{what}, which cannot be imported ({error}): pip install 'poolwise[{extra}]'"
-        ) from error
-
-
-def journal_path(given: str | os.PathLike[str] | Journal | None, destination: str | os.PathLike[str]) -> str:
-    """Return the path of the journal that a call of `fetch` with this `journal=` and destination keeps."""
-    return os.path.join(destination, JOURNAL_NAME) if given is None else os.fspath(Journal.of(given).path)
 
 
 def _journal(given: Any, folder: str, settings: Settings) -> Journal:

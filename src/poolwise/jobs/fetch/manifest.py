@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any
 
 from poolwise import TaskError
 from poolwise._core.journal import Recorded
-from poolwise._runtime.journal_reader import Reader
+from poolwise.jobs._records import Manifest
 from poolwise.jobs.fetch.errors import FetchError
 from poolwise.jobs.fetch.outcome import Fetched
 
@@ -21,41 +17,9 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def manifest_lines(journal: str, kind: Literal["jsonl", "csv"]) -> Iterator[bytes]:
-    """Give the lines of a manifest, in the order of the URLs' text.
-
-    Args:
-        journal: path of the file; it may be in use.
-        kind: "jsonl", or "csv" with a first row of names.
-
-    Raises:
-        JournalError: it is not there, is no journal, or is damaged.
-    """
-    if kind == "csv":
-        yield _csv_line(COLUMNS)
-    for row in rows(journal):
-        if kind == "csv":
-            yield _csv_line(["" if row[name] is None else row[name] for name in COLUMNS])
-        else:
-            yield f"{json.dumps(row)}\n".encode()
-
-
-def rows(journal: str) -> Iterator[dict[str, Any]]:
-    """Give the rows of a manifest: what `COLUMNS` names; None for what there is not."""
-    with Reader(journal) as reader:
-        for outcome in reader.outcomes():
-            if isinstance(outcome, Recorded):
-                yield row_of(outcome)
-            else:
-                key, error = outcome
-                yield dict.fromkeys(COLUMNS) | {
-                    "url": str(key), "error_class": type(error).__name__, "error": str(error),
-                }  # fmt: skip
-
-
 def row_of(outcome: Recorded) -> dict[str, Any]:
-    """Return the row of one outcome."""
-    row: dict[str, Any] = dict.fromkeys(COLUMNS) | {"url": outcome.key, "attempts": outcome.attempts}
+    """Return what is known of one outcome."""
+    row: dict[str, Any] = {}
     value, error = outcome.value, outcome.error
     if isinstance(value, Fetched):
         row |= {name: getattr(value, name) for name in COLUMNS[1:9]}
@@ -69,12 +33,9 @@ def row_of(outcome: Recorded) -> dict[str, Any]:
     return row | {f"{phase}_seconds": seconds.get(phase) for phase in PHASES}
 
 
+MANIFEST = Manifest(COLUMNS, row_of)
+
+
 def cause_of(error: TaskError) -> BaseException:
     """Return why a URL was not fetched: a FetchError, or what else went wrong with it."""
     return error.__cause__ if isinstance(error.__cause__, FetchError) else error
-
-
-def _csv_line(cells: Any) -> bytes:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow(cells)
-    return text.getvalue().encode("utf-8", "backslashreplace")

@@ -7,13 +7,13 @@ Names that differ only in case or in how Unicode writes them are one on some fil
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import re
 import unicodedata
 from collections.abc import Iterable
 from urllib.parse import unquote
 
+from poolwise.jobs._names import digest, folded
 from poolwise.jobs.fetch.urls import Url
 
 MOST_STEM_BYTES = 120
@@ -95,12 +95,6 @@ def url_extension(url: Url) -> str:
     return match[1].lower() if match is not None and not _RESERVED.match(match[1]) else ""
 
 
-@functools.lru_cache(maxsize=1024)  # A URL that is being fetched is asked for several times.
-def digest(text: str) -> str:
-    """Return SHA-256 of a text, in hex."""
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-
-
 class Clashes:
     """Knows which URLs of a list need digits in their file's name.
 
@@ -111,7 +105,7 @@ class Clashes:
     """
 
     def __init__(self, urls: Iterable[Url]) -> None:
-        self._shared = _shared((_number(_folded(stem(url)[0])), _number(url.text)) for url in urls)
+        self._shared = _shared((_number(folded(stem(url)[0])), _number(url.text)) for url in urls)
         self._twins: frozenset[int] = frozenset()
         if self._shared:
             self._twins = _shared(
@@ -126,16 +120,12 @@ class Clashes:
 
     def _needs_digits(self, url: Url) -> bool:
         text, cut = stem(url)
-        folded = _folded(text)
-        return cut or _LIKE_A_SUFFIX.search(folded) is not None or _number(folded) in self._shared
+        known = folded(text)
+        return cut or _LIKE_A_SUFFIX.search(known) is not None or _number(known) in self._shared
 
     @staticmethod
     def _with_digits(url: Url) -> str:
-        return _folded(file_name(url, DIGITS, ""))
-
-
-def _folded(text: str) -> str:
-    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+        return folded(file_name(url, DIGITS, ""))
 
 
 def _number(text: str) -> int:

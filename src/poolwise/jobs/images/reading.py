@@ -1,0 +1,181 @@
+"""Opening a file that may be anything: nothing waits, nothing unexpected is decoded, nothing is larger than allowed.
+
+Formats are tried from a list of allowed ones, whatever the file is called: no EPS renamed .jpg reaches Ghostscript.
+Pillow's own guard (`MAX_IMAGE_PIXELS`) is one number for the whole process, so sizes are checked here instead.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import struct
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from poolwise import UsageError
+from poolwise.jobs.images.errors import DamagedImage, ImageError, NotAnImage, NotSupported, TooLarge, Unreadable
+
+if TYPE_CHECKING:
+    from PIL.ImageFile import ImageFile
+
+FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF")
+"""Formats that are decoded by default, as Pillow calls them."""
+
+ANIMATED = ("GIF", "WEBP", "PNG", "AVIF")
+"""Formats of which several pictures are one animation, and not pages."""
+
+_START_BYTES = 16
+
+
+@contextmanager
+def opened(path: str) -> Iterator[BinaryIO]:
+    """Open a file that is there to be read.
+
+    Raises:
+        Unreadable: it is a folder, a FIFO, empty, or not to be read.
+    """
+    try:
+        if os.path.isdir(path):
+            os.listdir(path)  # Why it is listed as a file: it cannot be read.
+            raise Unreadable("is a folder")
+        file = open(path, "rb", opener=_open_without_waiting)  # noqa: SIM115
+    except OSError as error:
+        raise Unreadable(f"cannot be read: {error.strerror or error}") from error
+    with file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise Unreadable("is not a regular file")
+        if status.st_size == 0:
+            raise Unreadable("is empty")
+        yield file
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    """Open without waiting for a writer, should it be a FIFO that is called .jpg."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+@contextmanager
+def explained(what: str) -> Iterator[None]:
+    """Turn whatever Pillow raises (it raises nearly anything on damaged files) into one sentence."""
+    from PIL import Image
+
+    try:
+        yield
+    except ImageError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise TooLarge(f"has too many pixels: {error}") from error
+    except MemoryError as error:
+        raise TooLarge(f"{what}: there is not enough memory") from error
+    except OSError as error:
+        raise DamagedImage(f"{what}: {error.strerror or error}") from error
+    except Exception as error:
+        raise DamagedImage(f"{what}: {type(error).__name__}: {error}") from error
+
+
+def known_formats(more: Iterable[str] = ()) -> tuple[str, ...]:
+    """Return the allowed formats, by Pillow's names, that this Pillow has (AVIF came with 11.3).
+
+    Args:
+        more: formats that are allowed beyond `FORMATS`, in any case.
+
+    Raises:
+        UsageError: Pillow has none of that name.
+    """
+    from PIL import Image
+
+    Image.init()
+    wanted = [name.upper() for name in more]
+    for name in wanted:
+        if name not in Image.OPEN:
+            known = ", ".join(sorted(Image.OPEN))
+            raise UsageError(f"also is {name.lower()!r}, which this Pillow does not read; it reads {known}")
+    return tuple(name for name in dict.fromkeys((*FORMATS, *wanted)) if name in Image.OPEN)
+
+
+def open_image(file: BinaryIO, formats: Iterable[str]) -> ImageFile:
+    """Read the header of an image.
+
+    Args:
+        file: open in binary; it must stay open while the image is used.
+        formats: allowed ones.
+
+    Raises:
+        NotAnImage: it is none of these.
+    """
+    from PIL import Image
+
+    Image.init()
+    file.seek(0)
+    start = file.read(_START_BYTES)
+    for name in formats:
+        factory, accept = Image.OPEN[name]
+        accepted = accept(start) if accept is not None else True
+        if not accepted or isinstance(accepted, str):
+            continue
+        file.seek(0)
+        try:
+            image: Any = factory(file, "")
+        except (SyntaxError, IndexError, TypeError, struct.error):  # As Image.open does: what is no such image.
+            continue
+        return image  # type: ignore[no-any-return]
+    raise NotAnImage(f"is not an image, or not of a format that is read here ({', '.join(formats)})")
+
+
+def count_frames(image: ImageFile, *, max_pixels: int, max_frames: int) -> int:
+    """Return how many pictures a file holds: 1, or those of an animation.
+
+    An MPO is a JPEG with further pictures behind it; previews of the first one are no loss.
+
+    Raises:
+        TooLarge: there are more pixels, all pictures together, or more pictures than is allowed.
+        NotSupported: the pictures are no animation.
+    """
+    pixels = image.width * image.height
+    if pixels > max_pixels:
+        raise TooLarge(f"has {pixels:,} pixels; at most {max_pixels:,} are processed (max_pixels, --max-pixels)")
+    frames = int(getattr(image, "n_frames", 1))
+    if frames == 1 or (image.format == "MPO" and _has_only_previews(image)):
+        return 1
+    if image.format not in ANIMATED:
+        raise NotSupported(f"holds {frames:,} pictures that are no animation, and only single ones are processed")
+    if frames > max_frames:
+        raise TooLarge(f"holds {frames:,} pictures; at most {max_frames:,} are processed (max_frames, --max-frames)")
+    if pixels * frames > max_pixels:
+        raise TooLarge(
+            f"holds {frames:,} pictures of {pixels:,} pixels; at most {max_pixels:,} in all are processed "
+            "(max_pixels, --max-pixels)"
+        )
+    return frames
+
+
+def _has_only_previews(image: Any) -> bool:
+    entries = getattr(image, "mpinfo", {}).get(0xB002, [])
+    return all(str(entry["Attribute"]["MPType"]).startswith("Large Thumbnail") for entry in entries[1:])
+
+
+def own_format(image: ImageFile) -> str:
+    """Return the format of an opened image, to save in."""
+    return "JPEG" if image.format == "MPO" else str(image.format)
+
+
+def has_deep_colour(image: ImageFile) -> bool:
+    """Say whether a file has colours of 16 bits a channel, of which Pillow keeps 8."""
+    return image.mode in ("RGB", "RGBA", "LA") and any(";16" in str(tile[3]) for tile in image.tile)
+
+
+def is_lossless_webp(file: BinaryIO) -> bool:
+    """Say whether an open file is a WebP that keeps every pixel (RFC 9649); where the file is read next is not kept."""
+    file.seek(0)
+    start = file.read(12)
+    if start[:4] != b"RIFF" or start[8:] != b"WEBP":
+        return False
+    while len(head := file.read(8)) == 8:
+        kind, size = head[:4], int.from_bytes(head[4:], "little")
+        if kind in (b"VP8 ", b"VP8L"):
+            return kind == b"VP8L"
+        # A picture of an animation has 16 bytes before its own chunks.
+        file.seek(16 if kind == b"ANMF" else size + (size & 1), os.SEEK_CUR)
+    return False
