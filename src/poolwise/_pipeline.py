@@ -81,8 +81,10 @@ class Part:
     @property
     def disturbs(self) -> bool:
         """Whether it is in the way of another one that is being measured."""
-        meter = self.engine.meter
-        return self.engine.helm.measuring or meter.cpu_seconds > _COMPUTES * meter.busy_seconds
+        meter, helm = self.engine.meter, self.engine.helm
+        if self.engine.rules.spec.coroutine:  # What its items compute is not known of each.
+            return True
+        return helm.measuring or meter.cpu_seconds > _COMPUTES * meter.busy_seconds
 
     def offer(self, items: list[Any], first: int) -> None:
         """Take further items, consecutive from place `first` on; what the stage's own journal knows is not executed."""

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from poolwise import Limits, Shape
-from poolwise._core.model import Done
+from poolwise._core.model import Done, Rules, Spec
 from poolwise._pipeline import Part, Pipeline, others_cpu, workers_share
 from poolwise._policy.demands import Knock
 from poolwise._policy.look import Facts, Look
@@ -31,6 +31,7 @@ class Engine:
 
     helm: Helm = field(default_factory=Helm)
     meter: Meter = field(default_factory=Meter)
+    rules: Rules = field(default_factory=lambda: Rules(Spec(abs), Limits(), lambda: 0))
     busy: bool = True
     paused: bool = False
     woken: int = 0
@@ -89,13 +90,17 @@ def test_one_stage_at_a_time_is_measured() -> None:
     assert paused() == [False, False, False]
     engines[0].helm.measuring = engines[2].helm.measuring = True
     assert paused() == [False, True, True]
-    engines[2].meter.add(1000, 1.0, 1.0)
+    engines[2].helm.measuring = False
+    assert paused() == [False, True, False]
+    engines[2].rules = Rules(Spec(abs, coroutine=True), Limits(), lambda: 0)
+    assert paused() == [False, True, True]
+    engines[2].rules, engines[2].helm.measuring = engines[1].rules, True
     assert paused() == [False, True, True]
     engines[0].helm.measuring = False
     assert paused() == [True, True, False]
     engines[2].busy = False  # It has nothing more to do, unless another one goes on.
     assert paused() == [False, False, False]
-    assert [engine.woken for engine in engines] == [2, 2, 2]
+    assert [engine.woken for engine in engines] == [2, 2, 4]
     # An item may take hours: the others stand still for two seconds, and then never again.
     engines[2].busy = True
     assert paused() == [True, True, False]
