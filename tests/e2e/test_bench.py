@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from zoo.hostile import Hostile, fixed, jpeg
@@ -171,6 +172,7 @@ def test_interrupted_before_anything_was_measured(poolwise: Any, lines: Lines) -
     """It says that, and leaves nothing."""
     process = poolwise.start("bench", "functions:hang", lines([1, 1]), *TWO, *QUICK)
     assert process.stderr.readline().startswith(b"the items are run again")
+    wait_until(lambda: bool(psutil.Process(process.pid).children()), "a process that measures has begun")
     os.killpg(process.pid, signal.SIGINT)
     ended = poolwise.end(process)
     assert (ended.code, ended.out) == (130, b"")

@@ -76,7 +76,9 @@ def test_what_was_fetched_before_is_only_processed(poolwise: Any, server: Hostil
     assert "images: 1 done" in ended.err
     assert set(server.asked.values()) == {1}
     other = poolwise("fetch", "urls.txt", "out", PRIVATE, "--then", "--fit 8", "--then-to", "small")
-    assert (other.code, "was made with" in other.err) == (1, True)
+    assert (other.code, "images: 3 done" in other.err) == (0, True)  # Other operations: all are processed anew.
+    assert {max(size) for size in sizes(poolwise.folder / "small").values()} == {8}
+    assert set(server.asked.values()) == {1}
 
 
 def test_what_cannot_be_processed_is_named(poolwise: Any, server: Hostile) -> None:
@@ -86,9 +88,11 @@ def test_what_cannot_be_processed_is_named(poolwise: Any, server: Hostile) -> No
     frames[0].save(file, "GIF", save_all=True, append_images=frames[1:])
     url = server.add("/two.gif", fixed(file.getvalue()))
     poolwise.write("urls.txt", url)
-    ended = poolwise("fetch", "urls.txt", "out", PRIVATE, *SMALL, "--manifest", "all.jsonl")
+    then = ("--then", "--fit 9 --format jpeg")
+    ended = poolwise("fetch", "urls.txt", "out", PRIVATE, *then, "--manifest", "all.jsonl")
     assert ended.code == 3
-    assert f"failed at images: {url}: holds 2 pictures" in ended.err
+    assert f"failed at images: {url}: " in ended.err
+    assert "holds 2 pictures" in ended.err
     assert "fetch: 1 done (shape" in ended.err
     assert "images: 0 done, 1 failed (shape" in ended.err
     assert (poolwise.folder / "out" / "two.gif").exists()

@@ -323,17 +323,15 @@ def _operations(context: typer.Context, given: dict[str, Any]) -> dict[str, Any]
     return {name: given[name] if given[name] is True else given[name][0] for name in context.meta.get(_ORDER, ())}
 
 
-_RESULT = {
-    "image_format": "format",
-    "quality": "quality",
-    "strip": "strip",
-}  # What results are like, beside operations.
+# What results are to be like, beside the operations: parameters of the command, and options.
+_RESULT = {"image_format": "format", "quality": "quality", "strip": "strip"}
 
 
 def _parse_operations(text: str) -> dict[str, Any]:
     """Read what `poolwise images` would do, as options of `images_stage`: "--fit 1200 --blur 15 --format webp"."""
     import shlex
 
+    from poolwise import UsageError
     from poolwise.cli.images import read_operations
 
     hint = "poolwise images --help lists the operations"
@@ -344,6 +342,8 @@ def _parse_operations(text: str) -> dict[str, Any]:
         wanted = read_operations(_operations(context, context.params))
     except CommandError as error:
         raise CommandError(f"--then {text!r}: {error.message}", hint=error.hint) from error
+    except UsageError as error:
+        raise CommandError(f"--then {text!r}: {error}", hint=hint) from error
     except ValueError as error:
         raise CommandError(f"--then {text!r} cannot be read: {str(error).lower()}", hint=hint) from error
     except Exception as error:
