@@ -85,9 +85,7 @@ class ImageServer:
         self.port = server.sockets[0].getsockname()[1]
         self._ready.set()
         await self._stop.wait()
-        for (
-            listening
-        ) in server.sockets:  # asyncio leaks what it has just accepted where its server closes.
+        for listening in server.sockets:  # asyncio leaks what it has just accepted where its server closes.
             self._loop.remove_reader(listening.fileno())
         while others := asyncio.all_tasks() - {asyncio.current_task()}:
             for task in self._tasks:
