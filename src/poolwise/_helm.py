@@ -20,7 +20,7 @@ from poolwise._policy.meter import Meter
 from poolwise._policy.pilot import Pilot, Stage
 from poolwise._policy.plan import Plan
 from poolwise._policy.roofs import Ground
-from poolwise._runtime.host import idle_seconds
+from poolwise._runtime.host import delayed_seconds, idle_seconds
 from poolwise._runtime.probe import Probe, has_gil
 from poolwise.backends import Backend
 
@@ -209,6 +209,7 @@ class PilotHelm:
         if not self.pilot.in_children and has_gil():
             self._probe.start()
         self._read()
+        self.pilot.attend(self._facts(None, starved=False))
         return self.pilot.shape
 
     def before_wait(self) -> None:
@@ -310,6 +311,7 @@ class PilotHelm:
             bytes=self._meter.mean_bytes,
             starved=starved,
             idle=idle_seconds,
+            delayed=delayed_seconds,
             running_since=lambda at: any(task.started < at for task in self._backend.running()),
             can_knock=has_gil(),
             alone=self._company is None,

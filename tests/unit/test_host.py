@@ -382,6 +382,14 @@ def test_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     assert host.resident_bytes() > 1_000_000
 
 
+def test_delayed_seconds(machine: Machine) -> None:
+    """Of all threads together; one that has ended, or garbage, counts for nothing; None where nothing is known."""
+    assert host.delayed_seconds(root=machine.root) is None
+    tasks = {"7": "365383 1500000000 2", "8": "1 1000000000 1\n", "9": "", "10": "garbage"}
+    machine.write({f"/proc/self/task/{thread}/schedstat": text for thread, text in tasks.items()})
+    assert host.delayed_seconds(root=machine.root) == 2.5
+
+
 def test_throttled_seconds(machine: Machine) -> None:
     """Of the group that was held back longest, in either version's unit; 0 where nothing is known."""
     assert host.throttled_seconds(root=machine.root) == 0.0

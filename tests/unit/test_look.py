@@ -77,6 +77,21 @@ def test_lanes_in_line_do_not_make_items_longer() -> None:
     assert look.estimate(facts_at(0.08, cpu_seconds=0.064)).response.value == pytest.approx(0.005, rel=0.1)
 
 
+def test_to_stand_in_line_for_a_core_is_no_waiting() -> None:
+    """Items of 1 ms CPU that take 2 ms as others use the cores: they compute; of a sleep nothing is taken away."""
+    for slept, kinds in ((0.0, {"gil", "cpu", "unknown"}), (0.02, {"io"})):
+        look = Look(Shape(1, 1), 2.0, children=False, coroutine=False)
+        look.attend(facts_at(0.0, delayed=lambda: 5.0))  # Before anything was executed.
+        for number in range(50):
+            began = number * 0.03
+            look.observe(done(began, 0.002 + slept, cpu=0.001), 0, began + 0.03, first=True, later=False)
+        demands = look.estimate(facts_at(1.5, cpu_seconds=0.05, can_knock=False, delayed=lambda: 5.05))
+        assert demands.response.value == pytest.approx(0.001 + slept, rel=0.1)
+        assert kind_of(demands) in kinds
+    unknown = look.estimate(facts_at(1.5, cpu_seconds=0.05, can_knock=False))
+    assert unknown.response.value == pytest.approx(0.022)
+
+
 def watched(watch: Watch, *, items: int, seconds: float, windows: int, cpu_share: float = 1.0) -> bool:
     """Feed windows of 0.3 s on one lane; says whether the watch noticed."""
     for _ in range(windows * max(3, round(0.3 / seconds / items))):

@@ -41,6 +41,10 @@ class Estimate:
         """A number that is known."""
         return cls(value, value, value)
 
+    def lowered(self, by: float, least: float) -> Estimate:
+        """Return it smaller by so much, but not below `least`."""
+        return Estimate(*(max(each - by, min(each, least)) for each in (self.value, self.low, self.high)))
+
     def scaled(self, factor: float) -> Estimate:
         """Return it in another unit."""
         return Estimate(self.value * factor, self.low * factor, self.high * factor)

@@ -15,6 +15,7 @@ _MOST_SPANS = 4096
 _FEW = 8
 _FULL = 0.75  # Share of the GIL or of the cores beyond which lanes wait for each other.
 _CLEAR_WIDTH = 0.35
+_COMPUTING = 0.95  # Share of an item's time beyond which it does not seem to wait.
 _OVERLAP = 1.3  # Lanes that execute so many items at a time, or fewer, execute one after the other.
 _FEWEST_SPANS = 12
 _RESPONSES = 5
@@ -44,6 +45,8 @@ class Facts:
         bytes: what an item and its value occupy, or None.
         starved: there was less to do than there are lanes.
         idle: asks for the core-seconds for which the usable cores have been idle, or None where that is not known.
+        delayed: asks for the seconds for which threads of this process stood in line for a core, or None where that is
+            not known.
         running_since: asks whether an execution runs that began before a clock reading.
         can_knock: this interpreter has a GIL to knock at.
         alone: what else runs in this process is not counted: no other stage of a pipeline does.
@@ -60,6 +63,7 @@ class Facts:
     bytes: float | None
     starved: bool
     idle: Callable[[], float | None] = lambda: None
+    delayed: Callable[[], float | None] = lambda: None
     running_since: Callable[[float], bool] = lambda _: False
     can_knock: bool = True
     alone: bool = True
@@ -151,6 +155,7 @@ class Look:
         self._coroutine = coroutine
         self._before = before
         self._base: tuple[float, int, float] | None = None  # CPU, executions and clock from where on they are items'
+        self._delayed_before: float | None = None
 
     def observe(self, done: Done, failed: int, now: float, *, first: bool, later: bool) -> None:
         """Take in an event.
@@ -177,6 +182,11 @@ class Look:
     def begin(self, facts: Facts) -> None:
         """What was executed and used until now is not to be told apart from what it cost to begin."""
         self._base = (facts.cpu_seconds, self.executed, facts.now)
+        self.attend(facts)
+
+    def attend(self, facts: Facts) -> None:
+        """What threads stood in line for until now is no item's."""
+        self._delayed_before = facts.delayed()
 
     @property
     def is_based(self) -> bool:
@@ -211,7 +221,9 @@ class Look:
         if seen.cpu_known:
             cpu = seen.cpu / count
             others = self._process_cpu(facts) - cpu
-            if facts.alone and not self._children and others > 0.3 * response.value and others * count > 0.002:
+            told = self.since_base(facts)[1] >= self.shape.total  # Else it is what those in hand have used.
+            seen_alone = told and facts.alone and not self._children
+            if seen_alone and others > 0.3 * response.value and others * count > 0.002:
                 native = others
         else:
             cpu = min(self._process_cpu(facts), response.value * self._cores)
@@ -220,7 +232,7 @@ class Look:
         held = None if held is None else held.scaled(response.value)
         if held is not None and not facts.alone:  # Others hold the GIL as well; an item that does so computes.
             held = held.bounded(total)
-        response = self._alone(response, total, held, facts)
+        response = self._alone(self._undelayed(response, total, facts), total, held, facts)
         return Demands(
             response,
             Estimate(total, total * 0.9, total * 1.1),
@@ -278,6 +290,20 @@ class Look:
         if abs(before.cpu.value / response - busy_share) > _ALIKE:
             return None
         return before.held.scaled(1 / response)
+
+    def _undelayed(self, response: Estimate, total: float, facts: Facts) -> Estimate:
+        """Return the response time without what other processes have added: to stand in line for a core is no waiting.
+
+        Asked for only where an item seems to wait, as it costs a look at each thread.
+        """
+        before = self._delayed_before
+        if self._children or before is None or total > _COMPUTING * response.value:
+            return response
+        delayed = facts.delayed()
+        if delayed is None or delayed <= before:
+            return response
+        least = min(response.value, total)
+        return response.lowered((delayed - before) / max(1, self.executed), least)
 
     def _alone(self, response: Estimate, total: float, held: Estimate | None, facts: Facts) -> Estimate:
         """Return the response time of an item that nobody stands in line with.

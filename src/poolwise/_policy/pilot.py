@@ -125,7 +125,7 @@ class Pilot:
         self._warm_since = 0.0
         self._reasons = list(plan.reasons)
         self._refusal: str | None = None
-        self._escalated = self._told_of_cores = False
+        self._escalated = self._told_of_cores = self._reconsidered = False
         self._look_again_at = 1
         self._look_at = 0.0
         self._steady: tuple[float, int] | None = None
@@ -136,6 +136,10 @@ class Pilot:
             self._enter_lanes(plan.shape)
 
     # -- what happened
+
+    def attend(self, facts: Facts) -> None:
+        """Work is about to begin."""
+        self._look.attend(facts)
 
     def observe(self, done: Done, failed: int, now: float) -> None:
         """Take in an event; `failed` of its executions did not end well."""
@@ -244,6 +248,8 @@ class Pilot:
         look = self._look
         if look.began is None or look.seen.items == 0:
             return Move(self.shape, knock=facts.can_knock and not self.in_children)
+        if self.shape.total > 1 and not look.is_based:
+            look.begin(facts)
         elapsed = facts.now - look.began
         knock = facts.can_knock and not self.in_children and elapsed < 3 * _LONGEST_PROBE_SECONDS
         if not look.seen.may_wait and (elapsed < _SHORTEST_PROBE_SECONDS or facts.now < self._look_at):
@@ -257,10 +263,7 @@ class Pilot:
         undecided = few or (elapsed < longest and not is_clear(demands))
         if elapsed < _SHORTEST_PROBE_SECONDS or undecided or self._all < self._look_again_at:
             return Move(self.shape, knock=knock)
-        # Lanes share the cores instead of native threads, so these are no reason not to try lanes; the trial tells.
-        own = max(0.0, demands.cpu.value - demands.native)
-        alone = replace(demands, cpu=Estimate.exact(own)) if demands.native else demands
-        rivals = shortlist(alone, self.ground, self.shape, isolate=self._isolate)
+        rivals = self._rivals(demands)
         if any(rival.children for rival in rivals) and facts.wire is None and facts.refusal is None:
             return Move(self.shape, ask_wire=True, knock=knock)
         self._demands = demands
@@ -273,6 +276,13 @@ class Pilot:
             self._publish(self.shape, ["what is left is too short to repay a change of shape"])
             return Move(self.shape, knock=False)
         return self._start_trial(worth, facts)
+
+    def _rivals(self, demands: Demands) -> Sequence[Candidate]:
+        """Return the shapes that may be better."""
+        # Lanes share the cores instead of native threads, so these are no reason not to try lanes; the trial tells.
+        own = max(0.0, demands.cpu.value - demands.native)
+        alone = replace(demands, cpu=Estimate.exact(own)) if demands.native else demands
+        return shortlist(alone, self.ground, self.shape, isolate=self._isolate)
 
     def _waits_clearly(self, demands: Demands, facts: Facts) -> bool:
         if kind_of(demands) != "io" or demands.response.value < 0.0005:
@@ -356,6 +366,11 @@ class Pilot:
             return Move(self.shape, self._warm, knock=facts.can_knock and trial.untouched)
         if self._in_first_shape and self._control is None:
             self._demands = self._look.estimate(facts)
+            if kind_of(self._demands) != kind_of(demands) and not self._reconsidered:  # More is known by now.
+                self._reconsidered = True
+                worth = [each for each in self._rivals(self._demands) if self._repays(each, self._demands, facts)]
+                if worth and worth[0].shape != current.shape:
+                    return self._start_trial(worth, facts)
         self._moved = self.shape != current.shape
         self.shape = current.shape
         trial.begin(facts.now)
@@ -412,7 +427,7 @@ class Pilot:
         self._look.begin(facts)
         self._serial = self._steady = self._control = None
         self._rates = {}
-        self._escalated = self._told_of_cores = False
+        self._escalated = self._told_of_cores = self._reconsidered = False
         self._look_again_at, self._look_at = 1, 0.0
         self._reasons.append(f"after {self._all} items their cost was another, so it was measured anew")
         return Move(self.shape, knock=facts.can_knock and not self.in_children)

@@ -182,6 +182,26 @@ def idle_seconds(*, root: str | os.PathLike[str] = "/") -> float | None:
         return None
 
 
+def delayed_seconds(*, root: str | os.PathLike[str] = "/") -> float | None:
+    """Return for how long threads of this process were ready to run, and stood in line for a core.
+
+    Args:
+        root: the directory that holds `proc`.
+
+    Returns:
+        Seconds, of all threads that there are, together; only differences have a meaning. None where not known: Linux
+        tells it (`/proc/PID/task/TID/schedstat`, second field, nanoseconds).
+    """
+    folder = os.path.join(root, "proc/self/task")
+    try:
+        threads = os.listdir(folder)
+    except OSError:
+        return None
+    fields = [_read(os.path.join(folder, thread, "schedstat")).split() for thread in threads]
+    told = [int(each[1]) for each in fields if len(each) > 1 and each[1].isdigit()]  # Some have ended meanwhile.
+    return sum(told) / 1e9 if told else None
+
+
 def throttled_seconds(*, root: str | os.PathLike[str] = "/") -> float:
     """Return for how long CPU quotas have held processes of this one's control groups back; 0 where none is known.
 
