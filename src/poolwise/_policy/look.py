@@ -208,7 +208,7 @@ class Look:
         native = 0.0
         if seen.cpu_known:
             cpu = seen.cpu / count
-            others = self._process_cpu(facts) - cpu
+            others = self._process_cpu(facts) - cpu - self._in_flight_cpu(response.value, facts) / max(1, self.executed)
             if not self._children and others > 0.3 * response.value and others * count > 0.002:
                 native = others
         else:
@@ -257,6 +257,12 @@ class Look:
         """CPU seconds of an item, as the whole process used them."""
         cpu, executed, _ = self.since_base(facts)
         return cpu / max(1, executed)
+
+    def _in_flight_cpu(self, response: float, facts: Facts) -> float:
+        """Return the most CPU seconds that executions in other lanes, which have not ended, may have used so far."""
+        lanes = self.shape.total
+        _, _, elapsed = self.since_base(facts)
+        return 0.0 if lanes == 1 else lanes * min(elapsed, 2 * response)
 
     def _held(self, facts: Facts) -> Estimate | None:
         """Return the share of its time for which an item holds the GIL."""
