@@ -92,6 +92,30 @@ def test_to_stand_in_line_for_a_core_is_no_waiting() -> None:
     assert unknown.response.value == pytest.approx(0.022)
 
 
+def two_lanes(executed: int, cpu_of_each: float) -> Any:
+    """The demands that two threads show whose items take 0.2 s each, of which `executed` have ended."""
+    look = Look(Shape(1, 2), 2.0, children=False, coroutine=False)
+    for place in range(executed):
+        at = place // 2 * 0.2
+        look.observe(done(at, 0.2, lane=place % 2, cpu=0.2), 0, at + 0.2, first=True, later=False)
+    now = (executed + 1) // 2 * 0.2
+    return look.estimate(facts_at(now, cpu_seconds=cpu_of_each * 2 * now / 0.2))
+
+
+def test_what_other_lanes_compute_is_no_native_thread_of_an_item() -> None:
+    """The first of two has ended, and the CPU of the one beside it is known already: it is that one's."""
+    for executed in (1, 2, 3, 7):
+        demands = two_lanes(executed, 0.2)
+        assert demands.native == 0
+        assert demands.cpu.value == pytest.approx(0.2)
+        assert demands.response.value == pytest.approx(0.2, rel=0.1)
+
+
+def test_native_threads_are_told_once_enough_items_have_ended() -> None:
+    """Items whose own lanes use 0.2 s of the 0.6 s of CPU that each costs."""
+    assert two_lanes(40, 0.6).native == pytest.approx(0.4, rel=0.2)
+
+
 def watched(watch: Watch, *, items: int, seconds: float, windows: int, cpu_share: float = 1.0) -> bool:
     """Feed windows of 0.3 s on one lane; says whether the watch noticed."""
     for _ in range(windows * max(3, round(0.3 / seconds / items))):

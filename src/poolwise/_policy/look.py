@@ -220,10 +220,9 @@ class Look:
         native = 0.0
         if seen.cpu_known:
             cpu = seen.cpu / count
-            others = self._process_cpu(facts) - cpu
-            told = self.since_base(facts)[1] >= self.shape.total  # Else it is what those in hand have used.
-            seen_alone = told and facts.alone and not self._children
-            if seen_alone and others > 0.3 * response.value and others * count > 0.002:
+            in_flight = self._in_flight_cpu(response.value, facts) / max(1, self.executed)
+            others = self._process_cpu(facts) - cpu - in_flight
+            if facts.alone and not self._children and others > 0.3 * response.value and others * count > 0.002:
                 native = others
         else:
             cpu = min(self._process_cpu(facts), response.value * self._cores)
@@ -273,6 +272,12 @@ class Look:
         """CPU seconds of an item, as the whole process used them."""
         cpu, executed, _ = self.since_base(facts)
         return cpu / max(1, executed)
+
+    def _in_flight_cpu(self, response: float, facts: Facts) -> float:
+        """Return the most CPU seconds that executions in other lanes, which have not ended, may have used so far."""
+        lanes = self.shape.total
+        _, _, elapsed = self.since_base(facts)
+        return 0.0 if lanes == 1 else lanes * min(elapsed, 2 * response)
 
     def _held(self, facts: Facts) -> Estimate | None:
         """Return the share of its time for which an item holds the GIL."""
