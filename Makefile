@@ -14,8 +14,10 @@ PEERS := .venv/.ready-peers
 run: $(READY)
 	@$(BIN)/poolwise demo --output build
 
+# Several tests at a time, as most of them wait: make JOBS=1 test
+JOBS ?= 3
 test: $(READY)
-	@$(BIN)/python -m pytest -m "not soak"
+	@$(BIN)/python -m pytest -m "not soak" -n $(JOBS) --dist worksteal
 
 check: $(READY)
 	@$(BIN)/ruff check

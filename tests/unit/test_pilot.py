@@ -255,7 +255,7 @@ def test_refusal_keeps_threads() -> None:
         (Limits(in_flight=3), lambda shape: shape.total <= 3),
         (Limits(lanes=4), lambda shape: shape.lanes <= 4),
     ],
-    ids=str,
+    ids=["one worker", "one lane", "three in flight", "four lanes"],
 )
 @pytest.mark.parametrize("name", ["python", "hash", "sleep", "parse-and-wait"])
 def test_limits_are_never_crossed(name: str, limits: Limits, check: object) -> None:
