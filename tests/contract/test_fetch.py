@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import gzip
 import os
 import shutil
@@ -23,6 +24,7 @@ pytest.importorskip("pycurl")
 import poolwise
 from poolwise import Outcome, UsageError
 from poolwise.jobs import load
+from poolwise.jobs._names import digest
 from poolwise.jobs._records import JOURNAL_NAME
 from poolwise.jobs.fetch import (
     AddressRefused,
@@ -45,7 +47,7 @@ from poolwise.jobs.fetch import (
     addresses,
     fetch,
 )
-from poolwise.jobs.fetch.body import MEMORY_BYTES, PARTIAL_FOLDER
+from poolwise.jobs.fetch.body import MEMORY_BYTES, PARTIAL_FOLDER, rename_exclusively
 from zoo.hostile import (
     Hostile,
     deflated,
@@ -141,7 +143,7 @@ def test_connections_are_kept(server: Hostile, tmp_path: Path) -> None:
 
 
 def test_a_second_run_fetches_only_what_is_missing(server: Hostile, tmp_path: Path) -> None:
-    """What is there is not asked for; a file that was removed or cut is; a new URL is."""
+    """What is there is not asked for; a file that was removed or cut is, and keeps its name; a new URL is."""
     urls = [server.add(f"/{number}.jpg", fixed(PHOTO)) for number in range(4)]
     fetched(urls[:3], tmp_path)
     (tmp_path / "0.jpg").unlink()
@@ -149,7 +151,8 @@ def test_a_second_run_fetches_only_what_is_missing(server: Hostile, tmp_path: Pa
     outcomes = fetched(urls, tmp_path)
     assert all(outcome.ok for outcome in outcomes.values())
     assert [server.asked[f"/{number}.jpg"] for number in range(4)] == [2, 2, 1, 1]
-    assert files(tmp_path) == ["0.jpg", "1-" + outcomes[urls[1]].unwrap().path[2:], "1.jpg", "2.jpg", "3.jpg"]
+    assert files(tmp_path) == ["0.jpg", "1.jpg", "2.jpg", "3.jpg"]
+    assert (tmp_path / "1.jpg").read_bytes() == PHOTO
 
 
 def test_failures_stay_until_they_are_to_be_tried_again(server: Hostile, tmp_path: Path) -> None:
@@ -206,6 +209,86 @@ def test_names_that_would_clash_get_digits(server: Hostile, tmp_path: Path) -> N
     assert found[3] == "y.jpg"
     assert len({name.lower() for name in found}) == 4
     assert all(len(name) == len("x-12345678.jpg") and name.lower().startswith("x-") for name in found[:3])
+
+
+@pytest.mark.parametrize("shape", ["1x1", "1x8", "2x4"])
+def test_pages_get_no_name_of_another_url(server: Hostile, tmp_path: Path, shape: str) -> None:
+    """A page at p.jpg becomes p.html, and so does p.html: each has a file of its own."""
+    bodies = {
+        f"/{number}.{kind}": f"<html>{number} {kind}".encode() for number in range(20) for kind in ("jpg", "html")
+    }
+    urls = [server.add(path, fixed(body)) for path, body in bodies.items()]
+    outcomes = fetched(urls, tmp_path, any=True, shape=shape)
+    assert len({outcome.unwrap().path for outcome in outcomes.values()}) == 40
+    for url, body in zip(urls, bodies.values()):
+        assert (tmp_path / outcomes[url].unwrap().path).read_bytes() == body
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_no_name_is_taken_from_somebody_who_is_quicker(
+    server: Hostile, tmp_path: Path, links: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that appears while this one is fetched stays, also where the file system has no links."""
+    if not links:
+
+        def refuse(*_: object) -> None:
+            raise PermissionError(errno.EPERM, "no links here")
+
+        monkeypatch.setattr(os, "link", refuse)
+
+    def answer(request: Any) -> bool:
+        (tmp_path / "a.jpg").write_bytes(b"mine")
+        return fixed(PHOTO)(request)
+
+    value = one(server.add("/a.jpg", answer), tmp_path)
+    assert value.path == f"a-{digest(value.url)[:8]}.jpg"
+    assert (tmp_path / "a.jpg").read_bytes() == b"mine"
+    assert (tmp_path / value.path).read_bytes() == PHOTO
+    assert one(server.add("/b.jpg", fixed(PHOTO)), tmp_path).path == "b.jpg"
+    assert partials(tmp_path) == []
+
+
+def test_many_that_rename_to_one_name(tmp_path: Path) -> None:
+    """Only one of them succeeds, and nothing is lost."""
+    barrier, won = threading.Barrier(8), []
+
+    def attempt(number: int) -> None:
+        (tmp_path / str(number)).write_text(str(number))
+        barrier.wait()
+        try:
+            rename_exclusively(str(tmp_path / str(number)), str(tmp_path / "name"))
+            won.append(number)
+        except FileExistsError:
+            pass
+
+    threads = [threading.Thread(target=attempt, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [(tmp_path / "name").read_text()] == [str(number) for number in won]
+    assert len(files(tmp_path)) == 8
+
+
+def test_lists_of_one_folder_share_no_file(server: Hostile, tmp_path: Path) -> None:
+    """Two URLs whose files are the same have one each: what changes of one does not change under the other."""
+    newer = jpeg((80, 60))
+    first = server.add("/x/i.jpg", fixed(PHOTO))
+    second = server.add("/y/i.jpg", in_turn(fixed(PHOTO), fixed(newer)))
+    one(first, tmp_path)
+    one(second, tmp_path)
+    assert one(second, tmp_path, update=True).width == 80
+    assert (tmp_path / "i.jpg").read_bytes() == PHOTO
+    assert (tmp_path / f"i-{digest(second)[:8]}.jpg").read_bytes() == newer
+    assert files(tmp_path) == [f"i-{digest(second)[:8]}.jpg", "i.jpg"]
+
+
+def test_a_file_that_was_not_recorded_any_more_is_taken_for_this_one(server: Hostile, tmp_path: Path) -> None:
+    """A run was killed between the two; it is as it would be."""
+    (tmp_path / "a.jpg").write_bytes(PHOTO)
+    assert one(server.add("/a.jpg", fixed(PHOTO)), tmp_path).path == "a.jpg"
+    assert files(tmp_path) == ["a.jpg"]
+    assert partials(tmp_path) == []
 
 
 def test_a_file_of_somebody_else_is_never_replaced(server: Hostile, tmp_path: Path) -> None:

@@ -35,6 +35,7 @@ from poolwise.jobs._records import journal_path
 from poolwise.jobs.fetch import check, names, settle, urls
 from poolwise.jobs.fetch.body import Body, Folder, Partial
 from poolwise.jobs.fetch.check import Image
+from poolwise.jobs.fetch.earlier import Earlier, is_there
 from poolwise.jobs.fetch.errors import (
     BadReply,
     BadUrl,
@@ -259,7 +260,7 @@ def _journal(given: Any, folder: str, settings: Settings) -> Journal:
         value = recorded.value
         if not isinstance(value, Fetched):
             return False
-        return (settings.update and recorded.started < began) or not _is_there(folder, value)
+        return (settings.update and recorded.started < began) or not is_there(folder, value)
 
     return replace(
         journal,
@@ -267,13 +268,6 @@ def _journal(given: Any, folder: str, settings: Settings) -> Journal:
         durable=journal.durable or settings.durable,
         again=again,
     )
-
-
-def _is_there(folder: str, value: Fetched) -> bool:
-    try:
-        return os.stat(os.path.join(folder, value.path)).st_size == value.bytes
-    except OSError:
-        return False
 
 
 def _job(settings: Settings, limits: FetchLimits) -> Job:
@@ -352,17 +346,16 @@ class Fetcher:
         self.settings = settings
         self._folder = folder
         self._limits = limits
-        self._journal = journal
+        self._earlier = Earlier(journal)
         self._in_threads = settings.durable or settings.verify == "decode"
         self._keep_seconds = 0.0
         self._lock = threading.Lock()
         self._transport: Transport | None = None
         self._decoders: Any = None
-        self._reader: Any = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _fetcher_of, (
-            self._folder.path, self.settings, self._limits, self._journal,
+            self._folder.path, self.settings, self._limits, self._earlier.journal,
         )  # fmt: skip
 
     async def __call__(self, target: Target) -> Fetched:
@@ -375,7 +368,9 @@ class Fetcher:
             raise BadUrl(target.text)
         self._folder.check_space()
         url = urls.parse(target.text)
-        known = self._known(url) if self.settings.update else None
+        known = self._earlier.fetched(url) if self.settings.update else None
+        if known is not None and not is_there(self._folder.path, known):
+            known = None
         fetched = await self._fetch(url, target.digits, known)
         return fetched if fetched is not None else cast("Fetched", await self._fetch(url, target.digits, known))
 
@@ -426,7 +421,7 @@ class Fetcher:
                 self.decoders.check(path)
             extension = image.extension if image is not None else _plain_extension(url, body.start)
             own, sha256 = None if known is None else known.path, body.sha256()
-            name = self._folder.place(url, digits, extension, sha256, own=own, noted=noted)
+            name = self._folder.place(url, digits, extension, sha256, own=own, records=self._earlier, noted=noted)
         except FetchError as error:
             error.note(final_url=head.url.text, status=head.status, seconds=reply.seconds)
             raise
@@ -495,16 +490,6 @@ class Fetcher:
                 )
         return self._decoders
 
-    def _known(self, url: Url) -> Fetched | None:
-        """Return what an earlier run fetched from a URL, where that is still there."""
-        from poolwise._runtime.journal_reader import Reader
-
-        with self._lock:
-            self._reader = self._reader or Reader(self._journal)
-            recorded = self._reader.find(url.text)
-        value = None if recorded is None else recorded.value
-        return value if isinstance(value, Fetched) and _is_there(self._folder.path, value) else None
-
     def close(self) -> None:
         """Let go of connections, and of child processes."""
         with self._lock:
@@ -512,8 +497,7 @@ class Fetcher:
                 self._transport.close()
             if self._decoders is not None:
                 self._decoders.close()
-            if self._reader is not None:
-                self._reader.close()
+        self._earlier.close()
 
     @property
     def limits(self) -> FetchLimits:
@@ -603,10 +587,6 @@ def _is_refused(tag: str, user_agent: str) -> bool:
     return False
 
 
-def _plain_extension(url: Url, start: bytes) -> str:
-    """Return the extension of a file that is no whole image: the URL's, where the name does not hold it anyway."""
-    stem, _ = names.stem(url)
-    extension = names.url_extension(url)
-    if not extension or stem.lower().endswith(f".{extension}"):
-        return ""
-    return "html" if check.other_kind(start) == "an HTML page" else extension
+def _plain_extension(url: Url, start: bytes) -> str | None:
+    """Return the extension of a file that is no whole image; None where it is the URL's own."""
+    return names.page_extension(url) if check.other_kind(start) == "an HTML page" else None
