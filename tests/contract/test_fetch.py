@@ -6,6 +6,7 @@ import asyncio
 import errno
 import gzip
 import os
+import random
 import shutil
 import socket
 import ssl
@@ -440,12 +441,109 @@ def test_what_is_compressed_is_decompressed(server: Hostile, tmp_path: Path) -> 
     bodies = {
         "/gzip.jpg": (gzip.compress(PHOTO), "gzip"),
         "/deflate.jpg": (deflated(PHOTO), "deflate"),
+        "/zlib.jpg": (zlib.compress(PHOTO), "deflate"),
         "/both.jpg": (gzip.compress(deflated(PHOTO)), "deflate, gzip"),
+        "/members.jpg": (gzip.compress(PHOTO[:99]) + gzip.compress(PHOTO[99:]), "GZip"),
+        "/not.jpg": (PHOTO, "identity"),
     }
     urls = [server.add(path, fixed(body, Content_Encoding=name)) for path, (body, name) in bodies.items()]
     for outcome in fetched(urls, tmp_path).values():
         assert (tmp_path / outcome.unwrap().path).read_bytes() == PHOTO
     assert {request.headers["accept-encoding"] for request in server.requests} == {"identity"}
+
+
+NOISE = random.Random(1).randbytes(300_000)
+
+
+@pytest.mark.parametrize("framing", ["length", "chunked", "close"])
+@pytest.mark.parametrize(
+    ("cut", "encoding"),
+    [
+        (1, "gzip"),
+        (8, "gzip"),
+        (20_000, "gzip"),
+        (len(NOISE), "gzip"),
+        (1, "deflate"),
+        (4, "zlib"),
+        (1, "gzip, gzip"),
+        (40, "members"),
+    ],
+)
+def test_compressed_data_without_its_end_is_incomplete(
+    server: Hostile, tmp_path: Path, framing: str, cut: int, encoding: str
+) -> None:
+    """Although HTTP says that all is there: it is tried again, and nothing is kept of it."""
+    coded = {
+        "gzip": gzip.compress,
+        "deflate": deflated,
+        "zlib": zlib.compress,
+        "gzip, gzip": lambda data: gzip.compress(gzip.compress(data)[:-1]) + b"x",
+        "members": lambda data: gzip.compress(data) + gzip.compress(data[:40]),
+    }[encoding](NOISE)[:-cut]
+    said = {"zlib": "deflate", "members": "gzip"}.get(encoding, encoding)
+    if framing == "length":
+        first = fixed(coded, Content_Encoding=said, ETag='"1"')
+    elif framing == "chunked":
+        first = raw(
+            head(Content_Encoding=said, Transfer_Encoding="chunked")
+            + f"{len(coded):x}\r\n".encode() + coded + b"\r\n0\r\n\r\n"
+        )  # fmt: skip
+    else:
+        first = raw(head(Content_Encoding=said) + coded)
+    url = server.add("/a.bin", in_turn(first, fixed(gzip.compress(NOISE), Content_Encoding="gzip")))
+    error = reason(url, tmp_path, any=True)
+    assert isinstance(error, Incomplete)
+    assert str(error) == "ended before its compressed data did"
+    assert partials(tmp_path) == []
+    value = one(url, tmp_path, any=True, retry_failed=True, attempts=2)
+    assert (tmp_path / value.path).read_bytes() == NOISE
+
+
+def test_compressed_data_in_single_bytes(server: Hostile, tmp_path: Path) -> None:
+    """However it is cut into pieces."""
+    body = gzip.compress(b"a,b\n" * 9)
+
+    def answer(request: Any) -> bool:
+        request.send(head(Content_Encoding="gzip", Content_Length=len(body)))
+        for each in body:
+            request.send(bytes([each]))
+        return True
+
+    value = one(server.add("/a.csv", answer), tmp_path, any=True)
+    assert (tmp_path / value.path).read_bytes() == b"a,b\n" * 9
+
+
+def test_nothing_that_is_called_compressed(server: Hostile, tmp_path: Path) -> None:
+    """An empty body is what it is."""
+    assert one(server.add("/a", fixed(b"", Content_Encoding="gzip")), tmp_path, any=True).bytes == 0
+
+
+def test_what_follows_the_end_of_compressed_data(server: Hostile, tmp_path: Path) -> None:
+    """Is no part of it."""
+    bodies = {
+        "/gzip.bin": (gzip.compress(NOISE) + b"more", "gzip"),
+        "/zlib.bin": (zlib.compress(NOISE) + b"m", "deflate"),
+    }
+    for path, (body, name) in bodies.items():
+        url = server.add(path, fixed(body, Content_Encoding=name))
+        assert isinstance(reason(url, tmp_path, any=True), BadReply)
+
+
+def test_a_part_of_another_encoding(server: Hostile, tmp_path: Path, large: bytes) -> None:
+    """A range of compressed bytes does not go on with a file."""
+    url = server.add("/a.jpg", resumable(large, etag='"v1"', cut=MEMORY_BYTES + 5000))
+    assert isinstance(reason(url, tmp_path), Incomplete)
+
+    def answer(request: Any) -> bool:
+        if "range" not in request.headers:
+            return fixed(large)(request)
+        first = request.headers["range"].removeprefix("bytes=").rstrip("-")
+        said = f"bytes {first}-{len(large) - 1}/{len(large)}"
+        return fixed(gzip.compress(large[int(first) :]), 206, Content_Range=said, Content_Encoding="gzip")(request)
+
+    server.add("/a.jpg", answer)
+    value = one(url, tmp_path, retry_failed=True, attempts=2)
+    assert (value.status, (tmp_path / value.path).read_bytes()) == (200, large)
 
 
 @pytest.mark.parametrize(("layers", "names"), [(1, "gzip"), (2, "gzip, gzip")])
@@ -471,7 +569,7 @@ def test_what_cannot_be_decompressed(server: Hostile, tmp_path: Path, encoding: 
 
 
 def test_an_endless_body_ends_at_the_limit(server: Hostile, tmp_path: Path) -> None:
-    """With and without Content-Length."""
+    """With and without Content-Length; what is compressed counts as it is received."""
     start = PHOTO[:-2]
     urls = [
         server.add("/a.jpg", endless(head() + start, bytes(65_536))),

@@ -540,7 +540,7 @@ class _Visit:
         if head.status == 206:
             if self._partial is None:
                 raise BadReply("answers with a part of it (206) that was not asked for")
-            if not self._partial.continued_by(headers.get("content-range", "")):
+            if _is_encoded(headers) or not self._partial.continued_by(headers.get("content-range", "")):
                 self._fetcher.folder.discard(self._url)
                 raise Incomplete("answers with another part of it than the one that was asked for")
             resumed = self._partial.size
@@ -557,12 +557,15 @@ class _Visit:
 
 def _validator(headers: dict[str, str]) -> str:
     """Return what If-Range knows a body by: a strong ETag, else Last-Modified; "" where it cannot be resumed."""
-    if headers.get("content-encoding", "identity").lower() not in ("identity", ""):
-        return ""
-    if headers.get("accept-ranges", "").lower() == "none":
+    if _is_encoded(headers) or headers.get("accept-ranges", "").lower() == "none":
         return ""
     etag = headers.get("etag", "")
     return etag if etag.startswith('"') and etag.isprintable() else headers.get("last-modified", "")
+
+
+def _is_encoded(headers: dict[str, str]) -> bool:
+    """Say whether ranges count bytes of something else than the file."""
+    return headers.get("content-encoding", "").lower() not in ("identity", "")
 
 
 def _conditions(known: Fetched | None) -> dict[str, str]:

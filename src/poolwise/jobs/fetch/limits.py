@@ -19,7 +19,7 @@ class FetchLimits:
         read_seconds: without a byte, to the next whole second.
         total_seconds: for one attempt, all its redirects included.
         min_bytes_per_second, slow_seconds: a body that is slower than that, on average, for so long is ended.
-        max_bytes: of a body, as received (libcurl 8.4 and later; before, only as Content-Length says).
+        max_bytes: of a body, as received.
         max_decoded_bytes: of a body, after decompression.
         max_redirects: followed.
         max_header_bytes: of one response; at most 290,000.

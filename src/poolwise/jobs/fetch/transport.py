@@ -17,13 +17,14 @@ import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import urljoin
 from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined]
 
 import pycurl
 
 from poolwise.jobs.fetch import addresses
+from poolwise.jobs.fetch.encodings import Decompressor, Sink, decompressors
 from poolwise.jobs.fetch.errors import (
     AddressRefused,
     BadReply,
@@ -68,20 +69,13 @@ class Head:
     headers: dict[str, str] = field(default_factory=dict)
 
 
-class Sink(Protocol):
-    """Takes a body."""
-
-    def write(self, chunk: bytes) -> None:
-        """Take the next bytes, already decompressed; what it raises ends the request, and is raised by `get`."""
-
-
 @dataclass(slots=True)
 class Reply:
     """How a request ended.
 
     Attributes:
         head: of the last response.
-        bytes: of its body, decompressed.
+        bytes: of its body, as received.
         seconds: wall time of each phase: dns, connect, tls, first_byte, body.
     """
 
@@ -91,7 +85,8 @@ class Reply:
 
 
 Receive = Callable[[Head], Sink | None]
-"""Is told of a response that is wanted (2xx, 304, 416), and gives what takes its body; None drops it."""
+"""Is told of a response that is wanted (2xx, 304, 416), and gives what takes its body, decompressed; None drops it.
+What that raises ends the request, and is raised by `get`."""
 
 
 class Transport:
@@ -225,8 +220,8 @@ class _Handle:
         curl.setopt(pycurl.NOPROXY, "")  # Who goes through a proxy is decided in `_proxy_of`, and nowhere else.
         curl.setopt(pycurl.BUFFERSIZE, _BUFFER_BYTES)
         curl.setopt(pycurl.USERAGENT, transport.user_agent)
-        # Nothing is asked for compressed, as images are that already; what comes so all the same is decompressed.
-        curl.setopt(pycurl.ACCEPT_ENCODING, "gzip, deflate")
+        # Nothing is asked for compressed, as images are that already; what comes so all the same is decompressed here.
+        curl.setopt(pycurl.HTTP_CONTENT_DECODING, 0)
         # Every call into Python waits for the GIL: a header line costs an append, and nothing reports progress.
         curl.setopt(pycurl.HEADERFUNCTION, self._lines.append)
         curl.setopt(pycurl.WRITEFUNCTION, self._take_body)
@@ -249,6 +244,7 @@ class _Handle:
         self._receive: Receive | None = None
         self._head: Head | None = None
         self._sink: Sink | None = None
+        self._decompressors: list[Decompressor] = []
         self._error: BaseException | None = None
         self._verdict: FetchError | None = None
         self._refused: list[str] = []
@@ -306,6 +302,12 @@ class _Handle:
                 raise problem
         if not self._begun:
             self._begin()
+        if self._error is None:
+            try:
+                for each in self._decompressors:
+                    each.finish()
+            except Incomplete as error:
+                self._error = error
         found = self._error or self._verdict
         if found is not None:
             if isinstance(found, FetchError):
@@ -341,7 +343,10 @@ class _Handle:
         if self._sink is None:
             self._dropped += len(chunk)
             return 0 if self._dropped > _DRAINED_BYTES else None
+        most = self._limits.max_bytes
         try:
+            if most is not None and self._body_bytes > most:  # libcurl before 8.4 looks at Content-Length only.
+                raise self._too_large()
             if self._limits.min_bytes_per_second is not None:
                 self._check_pace(self._limits.min_bytes_per_second)
             self._sink.write(chunk)
@@ -373,7 +378,10 @@ class _Handle:
             if head.status in _REDIRECTS:
                 return
             if head.status in (200, 203, 206, 304, 416):
-                self._sink = self._receive(head)
+                self._sink = sink = self._receive(head)
+                if sink is not None and (encodings := head.headers.get("content-encoding")):
+                    self._decompressors = decompressors(sink, encodings)
+                    self._sink = next(iter(self._decompressors), sink)
             else:
                 self._verdict = _status_error(head)
         except BaseException as error:
@@ -454,8 +462,6 @@ _PROBLEMS: dict[int, tuple[type[FetchError], str]] = {
     pycurl.E_SEND_ERROR: (ConnectionFailed, "closed the connection"),
     pycurl.E_RECV_ERROR: (ConnectionFailed, "closed the connection"),
     pycurl.E_PARTIAL_FILE: (Incomplete, "broke off"),
-    pycurl.E_BAD_CONTENT_ENCODING: (BadReply, "has a body that cannot be decompressed"),
-    pycurl.E_WRITE_ERROR: (BadReply, "has a body that cannot be decompressed"),
     pycurl.E_UNSUPPORTED_PROTOCOL: (BadReply, "answers with something that is not HTTP"),
     _WEIRD_SERVER_REPLY: (BadReply, "answers with something that is not HTTP"),
     pycurl.E_URL_MALFORMAT: (BadUrl, "is no URL for libcurl"),
