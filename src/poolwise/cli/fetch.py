@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _FAILURES_SHOWN = 20
 _HOSTS_SHOWN = 3
+_NOT_MODIFIED = 304
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,28 +140,48 @@ class FetchTally(Tally):
     """Counts outcomes, and what is told of downloads beside that."""
 
     bytes: int = 0
+    already: int = 0
+    failed_earlier: int = 0
     classes: Counter[str] = field(default_factory=Counter)
     hosts: dict[str, _Host] = field(default_factory=dict)
+    seen: set[int] = field(default_factory=set)
+    began_at: float = field(default_factory=time.time)
     began: float = field(default_factory=time.perf_counter)
     ended: float = 0.0
 
     def report(self, outcome: Any) -> None:
         """Count one outcome, and name a failure."""
+        from poolwise.jobs.fetch import BadUrl
         from poolwise.jobs.fetch.manifest import cause_of
 
         self.ended = time.perf_counter()
-        host = self.hosts.setdefault(outcome.key.partition("//")[2].partition("/")[0], _Host())
-        host.urls += 1
-        host.seconds += outcome.seconds
-        if outcome.ok:
+        cause = None if outcome.ok else cause_of(outcome.error)
+        earlier, key = outcome.finished < self.began_at, hash(outcome.key)
+        if not earlier and key not in self.seen and not isinstance(cause, BadUrl):
+            host = self.hosts.setdefault(outcome.key.partition("//")[2].partition("/")[0], _Host())
+            host.urls += 1
+            host.seconds += outcome.seconds
+        if cause is not None:
+            self._count_failure(type(cause).__name__, "failed", f"{shorten(outcome.key)}: {cause}", earlier=earlier)
+        elif earlier or key in self.seen or outcome.value.status == _NOT_MODIFIED:
+            self.already += 1
+        else:
             self.bytes += outcome.value.bytes
-            return
-        cause = cause_of(outcome.error)
-        self.classes[type(cause).__name__] += 1
+        self.seen.add(key)
+
+    def _count_failure(self, name: str, how: str, what: str, *, earlier: bool) -> None:
+        self.classes[name] += 1
+        self.failed_earlier += earlier
         if self.failed <= _FAILURES_SHOWN:
-            say(f"failed: {shorten(outcome.key)}: {cause}")
+            say(f"{how}{' in an earlier run' if earlier else ''}: {what}")
         elif self.failed == _FAILURES_SHOWN + 1:
             say("further failures are not shown here; --manifest FILE names all of them")
+
+    def counts(self) -> str:
+        """Say how many were fetched now, were there already, and failed."""
+        already = f", {self.already:,} {'was' if self.already == 1 else 'were'} there already" if self.already else ""
+        failed = f", {self.failed:,} failed" if self.failed else ""
+        return f"{self.done - self.already:,} done{already}{failed}"
 
     def snapshot(self, run: Run[Any], total: int) -> Snapshot:
         """Return how far the run is, for a progress bar."""
@@ -183,12 +204,19 @@ class FetchTally(Tally):
     def details(self, run: Run[Any]) -> list[str]:  # noqa: ARG002
         """Return the lines below the summary."""
         seconds = max(self.ended - self.began, 1e-9)
-        lines = [f"{size(self.bytes)} in all, {size(self.bytes / seconds)}/s"] if self.done else []
-        if self.classes:
-            counts = ", ".join(f"{count:,} {name}" for name, count in self.classes.most_common())
-            lines.append(f"failures: {counts}")
+        fetched = self.done - self.already
+        lines = [f"{size(self.bytes)} received, {size(self.bytes / seconds)}/s"] if fetched else []
+        lines += self._failures()
         if len(self.hosts) > 1:
             lines.append(f"slowest hosts: {', '.join(f'{name} ({mean:.2f} s)' for name, mean in self.slowest())}")
+        return lines
+
+    def _failures(self) -> list[str]:
+        lines = []
+        if self.classes:
+            lines.append(f"failures: {', '.join(f'{count:,} {name}' for name, count in self.classes.most_common())}")
+        if self.failed_earlier:
+            lines.append(f"{self.failed_earlier:,} failed in an earlier run; --retry-failed tries again")
         return lines
 
 
@@ -197,18 +225,16 @@ class ThenTally(FetchTally):
     """Counts the outcomes of both stages, and what is told of them."""
 
     def report(self, outcome: Any) -> None:
-        """Name a failure."""
+        """Count one outcome, and name a failure."""
         from poolwise.jobs.fetch.manifest import cause_of
 
+        earlier = outcome.finished < self.began_at
         if outcome.ok:
+            self.already += earlier
             return
         name, message = failure(outcome.error)
-        self.classes[name] += 1
-        if self.failed <= _FAILURES_SHOWN:
-            what = cause_of(outcome.error) if outcome.stage == "fetch" else message
-            say(f"failed at {outcome.stage}: {shorten(outcome.key)}: {what}")
-        elif self.failed == _FAILURES_SHOWN + 1:
-            say("further failures are not shown here")
+        what = cause_of(outcome.error) if outcome.stage == "fetch" else message
+        self._count_failure(name, f"failed at {outcome.stage}", f"{shorten(outcome.key)}: {what}", earlier=earlier)
 
     def details(self, run: Run[Any]) -> list[str]:
         """Return a line for each stage, and one of failures."""
@@ -217,9 +243,7 @@ class ThenTally(FetchTally):
             failed = f", {stage.failed:,} failed" if stage.failed else ""
             known = f", {stage.recorded:,} of them earlier" if stage.recorded else ""
             lines.append(f"{stage.stage}: {stage.done:,} done{failed}{known} (shape {stage.plan.shape})")
-        if self.classes:
-            lines.append(f"failures: {', '.join(f'{count:,} {name}' for name, count in self.classes.most_common())}")
-        return lines
+        return lines + self._failures()
 
 
 def _pipeline(command: FetchCommand, lines: list[str | BadLine]) -> Run[str]:
@@ -227,7 +251,8 @@ def _pipeline(command: FetchCommand, lines: list[str | BadLine]) -> Run[str]:
     import poolwise
     from poolwise.jobs._records import journal_path
     from poolwise.jobs.fetch import fetch_stage
-    from poolwise.jobs.images import images_stage
+    from poolwise.jobs.fetch.job import may_pass
+    from poolwise.jobs.images import StorageFailed, images_stage
 
     options = dict(command.options)
     results = command.then_to or os.path.join(command.destination, "processed")
@@ -240,9 +265,13 @@ def _pipeline(command: FetchCommand, lines: list[str | BadLine]) -> Run[str]:
     stages = [fetch_stage(command.destination, **options), process]
 
     def again(recorded: Recorded) -> bool:
-        """Say whether a URL begins at the first stage again: its result is gone, may have changed, or is another's."""
+        """Say whether a URL begins at the first stage again.
+
+        Its result is gone, may have changed, or is another's; or it failed by what may be otherwise now.
+        """
         if recorded.error is not None:
-            return False
+            passing = may_pass(recorded.error) or isinstance(recorded.error.__cause__, StorageFailed)
+            return passing and recorded.started < began
         changed = bool(options.get("update")) and recorded.started < began
         return changed or recorded.value.recipe != recipe or not os.path.isfile(recorded.value)
 

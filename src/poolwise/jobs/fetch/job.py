@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from poolwise.jobs.fetch.transport import Head, Reply, Transport
 
 import poolwise
-from poolwise import Journal, UsageError
+from poolwise import Journal, TaskError, UsageError
 from poolwise._core.job import Decision, Ended, Final, GroupLimits, Job, RetryAfter
 from poolwise._core.model import check_number
 from poolwise._core.stage import JobStage, check_stage_options
@@ -257,6 +257,8 @@ def _journal(given: Any, folder: str, settings: Settings) -> Journal:
 
     def again(recorded: Recorded) -> bool:
         """Say whether a URL is asked for again: its file is gone, or is to be compared, and was not in this run."""
+        if recorded.error is not None:
+            return recorded.started < began and may_pass(recorded.error)
         value = recorded.value
         if not isinstance(value, Fetched):
             return False
@@ -268,6 +270,14 @@ def _journal(given: Any, folder: str, settings: Settings) -> Journal:
         durable=journal.durable or settings.durable,
         again=again,
     )
+
+
+def may_pass(error: TaskError) -> bool:
+    """Say whether what failed in an earlier run is tried again anyway.
+
+    The disk may have room now; and a line that is no URL costs nothing, and may be another one under the same number.
+    """
+    return isinstance(error.__cause__, StorageFailed | BadUrl)
 
 
 def _job(settings: Settings, limits: FetchLimits) -> Job:
