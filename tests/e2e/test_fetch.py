@@ -123,6 +123,18 @@ def test_the_manifest(poolwise: Any, server: Hostile, name: str) -> None:
     assert not by_url[gone]["path"]
 
 
+def test_a_manifest_in_the_folder(poolwise: Any, server: Hostile) -> None:
+    """Also where that is made only now; but never over a file that was fetched, by this list or another."""
+    poolwise.write("urls.txt", server.add("/a.jpg", fixed(PHOTO)))
+    poolwise.write("more.txt", server.add("/b.jpg", fixed(PHOTO)))
+    assert poolwise("fetch", "urls.txt", "out", PRIVATE, "--manifest", "out/manifest.csv").code == 0
+    ended = poolwise("fetch", "more.txt", "out", PRIVATE, "--manifest", "out/a.jpg")
+    assert (ended.code, "is a file that was fetched; give another path" in ended.err) == (2, True)
+    assert (poolwise.folder / "out" / "a.jpg").read_bytes() == PHOTO
+    assert server.asked["/b.jpg"] == 0
+    assert found(poolwise.folder / "out") == ["a.jpg", "manifest.csv"]
+
+
 def test_private_addresses_need_a_word(poolwise: Any, server: Hostile) -> None:
     """Without --allow-private nothing on this machine is asked."""
     poolwise.write("urls.txt", server.add("/a.jpg", fixed(PHOTO)))
@@ -143,11 +155,18 @@ def test_private_addresses_need_a_word(poolwise: Any, server: Hostile) -> None:
         (["urls.txt", "urls.txt"], "is not a folder"),
         (["urls.txt", "out", "--verify", "hard"], "verify is 'hard'"),
         (["urls.txt", "out", "--max-bytes", "0"], "max_bytes is 0"),
+        (["urls.txt", "out", "--manifest", "no/m.csv"], "there is no folder 'no'"),
+        (["urls.txt", "out", "--manifest", "out"], "cannot write 'out': it is the folder for the files"),
+        (["urls.txt", "out", "--manifest", "urls.txt"], "'urls.txt' is named as the list of URLs and as the manifest"),
+        (["urls.txt", "out", "--manifest", "out/.poolwise.db"], "is named as the journal and as the manifest"),
+        (["urls.txt", "out", "--manifest", "out/a.jpg"], "and may be what a fetched file will be called"),
+        (["urls.txt", "there", "--trace", "there/A.jpg"], "and may be what a fetched file will be called"),
     ],
 )
 def test_what_cannot_be_meant(poolwise: Any, words: list[str], said: str) -> None:
     """Exit code 2 and a sentence; nothing is fetched."""
     poolwise.write("urls.txt", "http://example.com/a.jpg\n")
+    (poolwise.folder / "there").mkdir()
     ended = poolwise("fetch", *words)
     assert ended.code == 2, ended
     assert said in ended.err

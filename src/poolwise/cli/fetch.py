@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from poolwise.cli.consume import consume, explain, trace_options
 from poolwise.cli.interrupts import Interrupts
-from poolwise.cli.manifest import write_manifest
-from poolwise.cli.streams import claim_stdout, stdin_closed
+from poolwise.cli.manifest import check_manifest, write_manifest
+from poolwise.cli.streams import claim_stdout, keep_apart, stdin_closed
 from poolwise.cli.terminal import CommandError, Tally, expect_bar, failure, say, shorten
 
 if TYPE_CHECKING:
@@ -69,11 +69,19 @@ def fetch_command(command: FetchCommand) -> int:
         raise CommandError("--csv needs --column NAME")
     if command.kind == "lines" and command.column is not None:
         raise CommandError("--column is for --csv and --jsonl")
+    journal = journal_path(command.options.get("journal"), command.destination)
+    keep_apart(
+        (command.urls, "the list of URLs"),
+        (journal, "the journal"),
+        (command.trace, "the trace"),
+        (command.manifest, "the manifest"),
+    )
     open_stdout = claim_stdout() if command.manifest == "-" else None
     tally: FetchTally = FetchTally("URLs", loud=True) if command.then is None else ThenTally("URLs", loud=True)
     try:
         with _opened(command.urls) as file:
             lines = list(_read(command, file))
+        _check_outputs(command, lines, journal)
         options: Any = {**command.options, **trace_options(command.trace)}
         run = fetch(lines, command.destination, **options) if command.then is None else _pipeline(command, lines)
     except PoolwiseError as error:
@@ -92,9 +100,35 @@ def fetch_command(command: FetchCommand) -> int:
     for line in tally.details(run):
         say(line)
     if command.manifest is not None:
-        journal = journal_path(command.options.get("journal"), command.destination)
         code = write_manifest(MANIFEST, journal, command.manifest, open_stdout) or code
     return code
+
+
+def _check_outputs(command: FetchCommand, lines: list[str | BadLine], journal: str) -> None:
+    """Refuse what cannot be written, and what would be written over a fetched file, before anything is fetched.
+
+    Raises:
+        UsageError, CommandError: saying why.
+    """
+    from poolwise.jobs.fetch import names
+    from poolwise.jobs.fetch.earlier import Earlier
+    from poolwise.jobs.fetch.job import GoodUrls
+
+    destination = os.path.realpath(command.destination)
+    if command.manifest is not None:
+        check_manifest(command.manifest, destination)
+    for path, use in ((command.manifest, "manifest"), (command.trace, "trace")):
+        folder, name = os.path.split(os.path.realpath(path or ""))
+        if path in (None, "-") or folder != destination:
+            continue
+        earlier = Earlier(journal)
+        try:
+            taken = os.path.exists(journal) and earlier.is_recorded(name)
+        finally:
+            earlier.close()
+        if taken or names.could_be(name, GoodUrls(lines)):
+            whose = "is a file that was fetched" if taken else "may be what a fetched file will be called"
+            raise CommandError(f"{path!r} is named as the {use}, and {whose}; give another path")
 
 
 @contextmanager

@@ -308,7 +308,7 @@ def key_of(target: Target) -> str:
     return target.key
 
 
-class _Good:
+class GoodUrls:
     """The URLs among some lines; as often as wanted, without a copy."""
 
     def __init__(self, lines: list[str | BadLine]) -> None:
@@ -320,7 +320,7 @@ class _Good:
 
 def targets(lines: list[str | BadLine]) -> Iterator[Target]:
     """Give the items of a run, one by one; names are told apart before the first."""
-    clashes = names.Clashes(_Good(lines))
+    clashes = names.Clashes(GoodUrls(lines))
     for line, (key, url) in zip(lines, urls.keys(lines)):
         if isinstance(url, Url):
             yield Target(key, cast("str", line), clashes.digits(url))
