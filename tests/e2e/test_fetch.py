@@ -155,6 +155,8 @@ def test_private_addresses_need_a_word(poolwise: Any, server: Hostile) -> None:
         (["urls.txt", "urls.txt"], "is not a folder"),
         (["urls.txt", "out", "--verify", "hard"], "verify is 'hard'"),
         (["urls.txt", "out", "--max-bytes", "0"], "max_bytes is 0"),
+        (["urls.txt", "out", "--max-redirects", "-1"], "max_redirects is -1; it must be a whole number of at least 0"),
+        (["urls.txt", "out", "--total-seconds", "1e20"], "it may be 2,000,000 seconds at most"),
         (["urls.txt", "out", "--manifest", "no/m.csv"], "there is no folder 'no'"),
         (["urls.txt", "out", "--manifest", "out"], "cannot write 'out': it is the folder for the files"),
         (["urls.txt", "out", "--manifest", "urls.txt"], "'urls.txt' is named as the list of URLs and as the manifest"),
@@ -176,9 +178,10 @@ def test_what_cannot_be_meant(poolwise: Any, words: list[str], said: str) -> Non
 def test_an_empty_list(poolwise: Any) -> None:
     """There is nothing to do, and that is said."""
     poolwise.write("urls.txt", "\n\n")
-    ended = poolwise("fetch", "urls.txt", "out")
-    assert ended.code == 0
-    assert "no URLs in urls.txt" in ended.err
+    for name, called in (("urls.txt", "urls.txt"), ("-", "stdin")):
+        ended = poolwise("fetch", name, "out", stdin="")
+        assert ended.code == 0
+        assert f"no URLs in {called}\n" in ended.err
 
 
 def test_progress_tells_bytes_and_failures(poolwise: Any, server: Hostile) -> None:

@@ -87,7 +87,7 @@ def fetch_command(command: FetchCommand) -> int:
     except PoolwiseError as error:
         return explain(error)
     if not lines:
-        say(f"no URLs in {command.urls}")
+        say(f"no URLs in {_name_of(command)}")
     number = len(lines)
     del lines
     progress = _progress(run, tally, number) if command.progress else None
@@ -146,10 +146,15 @@ def _opened(path: str) -> Iterator[BinaryIO]:
         yield file
 
 
+def _name_of(command: FetchCommand) -> str:
+    """Return what messages call the list."""
+    return "stdin" if command.urls == "-" else command.urls
+
+
 def _read(command: FetchCommand, file: BinaryIO) -> Iterator[str | BadLine]:
     from poolwise.jobs.fetch import urls
 
-    name = "stdin" if command.urls == "-" else command.urls
+    name = _name_of(command)
     try:
         if command.kind == "csv":
             yield from urls.read_csv(file, name, str(command.column))

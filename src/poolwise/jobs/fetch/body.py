@@ -24,7 +24,7 @@ from typing import BinaryIO, Protocol
 from poolwise.jobs._files import failure_of, sync_folder
 from poolwise.jobs._names import digest
 from poolwise.jobs.fetch.check import SNIFFED_BYTES, Data, check_start
-from poolwise.jobs.fetch.errors import Incomplete, StorageFailed, TooLarge, TooSlow
+from poolwise.jobs.fetch.errors import Incomplete, StorageFailed, TooSlow, too_large
 from poolwise.jobs.fetch.names import DIGITS, MANY_DIGITS, file_name
 from poolwise.jobs.fetch.urls import Url
 
@@ -299,7 +299,7 @@ class Body:
         """
         self.size += len(chunk)
         if self._most_bytes is not None and self.size > self._most_bytes:
-            raise TooLarge(f"has more than {self._most_bytes:,} bytes")
+            raise too_large(self._most_bytes)
         if len(self.start) < SNIFFED_BYTES:
             self.start += chunk[: SNIFFED_BYTES - len(self.start)]
             if self._unchecked and len(self.start) == SNIFFED_BYTES:

@@ -143,9 +143,10 @@ class Settings:
             raise UsageError(f"verify is {self.verify!r}; it must be one of {', '.join(map(repr, _VERIFY))}")
         if self.any and self.verify == "decode":
             raise UsageError("any=True keeps files that are no images, and verify='decode' decodes images: choose one")
-        if not self.user_agent.isprintable() or not self.user_agent.isascii() or not self.user_agent:
+        agent = self.user_agent
+        if not isinstance(agent, str) or not (agent and agent.isprintable() and agent.isascii()):
             raise UsageError(f"user_agent is {self.user_agent!r}; it must be printable ASCII")
-        if self.ca_file is not None and not os.path.isfile(self.ca_file):
+        if self.ca_file is not None and not (isinstance(self.ca_file, str) and os.path.isfile(self.ca_file)):
             raise UsageError(f"ca_file is {self.ca_file!r}, and there is no such file")
 
 
@@ -186,6 +187,11 @@ def fetch(
     """
     from poolwise._api import run_job
 
+    for name in options:
+        if name not in FetchOptions.__annotations__ and name != "key":
+            known = ", ".join(sorted(FetchOptions.__annotations__.keys() - {"retry"}))
+            raise UsageError(f"fetch has no option {name!r}; there are: {known}")
+    _check_lines(lines)
     fetcher, journal, job, run_options = _prepared(destination, dict(options))
     items = _Targets(lines)
     run_options.setdefault("total", len(items))
@@ -224,11 +230,7 @@ def _prepared(
     require("pycurl", "fetch", "the fetch job needs pycurl")
     if settings.verify == "decode":
         require("PIL.Image", "images", "verify='decode' needs Pillow")
-    if not os.fspath(destination):
-        raise UsageError("destination is empty; it must name a folder")
-    path = os.path.abspath(destination)
-    if os.path.exists(path) and not os.path.isdir(path):
-        raise UsageError(f"{path!r} is not a folder")
+    path = _folder_path(destination)
     try:
         folder = Folder(path, min_free_bytes=limits.min_free_bytes, durable=settings.durable)
     except StorageFailed as error:
@@ -237,6 +239,27 @@ def _prepared(
     run_options.setdefault("hint", "io")
     fetcher = Fetcher(folder, settings, limits, os.path.abspath(journal.path))
     return fetcher, journal, _job(settings, limits), run_options
+
+
+def _folder_path(destination: Any) -> str:
+    """Return the absolute path of DST, where it can be one."""
+    name = os.fspath(destination) if isinstance(destination, str | os.PathLike) else None
+    if not isinstance(name, str) or not name or "\0" in name:
+        raise UsageError(f"destination is {destination!r}; it must be the path of a folder")
+    path = os.path.abspath(name)
+    if os.path.exists(path) and not os.path.isdir(path):
+        raise UsageError(f"{path!r} is not a folder")
+    if os.path.islink(path) and not os.path.exists(path):
+        raise UsageError(f"{path!r} is a link to {os.readlink(path)!r}, where there is nothing; make that folder first")
+    return path
+
+
+def _check_lines(lines: Any) -> None:
+    """Raise UsageError where these are no lines."""
+    if isinstance(lines, str | bytes):
+        raise UsageError(f"the URLs are one text, {lines[:80]!r}; give a list of them: [url]")
+    if not isinstance(lines, Iterable):
+        raise UsageError(f"the URLs are {lines!r}; give something that can be iterated over, such as a list of texts")
 
 
 def _sorted_options(options: dict[str, Any]) -> tuple[Settings, FetchLimits, dict[str, Any]]:
@@ -329,10 +352,16 @@ def targets(lines: list[str | BadLine]) -> Iterator[Target]:
 
 
 class _Targets:
-    """The items of a run; blank lines are passed over."""
+    """The items of a run; blank lines are passed over. An item that is no text costs itself."""
 
     def __init__(self, lines: Iterable[str | BadLine]) -> None:
-        self._lines = [line for line in lines if isinstance(line, BadLine) or line.strip()]
+        _check_lines(lines)
+        self._lines: list[str | BadLine] = []
+        for number, line in enumerate(lines):
+            if not isinstance(line, str | BadLine):
+                line = BadLine(f"item {number}", f"is no text, but of the type {type(line).__qualname__}")
+            if isinstance(line, BadLine) or line.strip():
+                self._lines.append(line)
 
     def __len__(self) -> int:
         return len(self._lines)

@@ -39,6 +39,8 @@ from poolwise.jobs.fetch.errors import (
     TlsFailed,
     TooLarge,
     TooSlow,
+    counted,
+    too_large,
 )
 from poolwise.jobs.fetch.limits import FetchLimits
 from poolwise.jobs.fetch.multi import Multi
@@ -135,9 +137,8 @@ class Transport:
             if target.origin != asked.origin:
                 userinfo = ""
             asked = target
-        endless = RedirectRefused(
-            f"leads on and on: more than {self.limits.max_redirects} redirects, last to {asked.text}"
-        )
+        most = counted(self.limits.max_redirects, "redirect")
+        endless = RedirectRefused(f"leads on and on: more than {most}, last to {asked.text}")
         endless.note(final_url=asked.text, status=reply.head.status, seconds=reply.seconds)
         raise endless
 
@@ -148,8 +149,10 @@ class Transport:
                 raise RedirectRefused(f"answers {reply.head.status}, a redirect, without saying where to")
             try:
                 return parse(urljoin(asked.text, location))
-            except (BadUrl, ValueError) as error:
+            except BadUrl as error:
                 raise RedirectRefused(f"leads to {location[:200]!r}, which {error}") from None
+            except ValueError as error:
+                raise RedirectRefused(f"leads to {location[:200]!r}, which is no URL: {error}") from None
         except RedirectRefused as error:
             error.note(final_url=asked.text, status=reply.head.status, seconds=reply.seconds)
             raise
@@ -346,7 +349,7 @@ class _Handle:
         most = self._limits.max_bytes
         try:
             if most is not None and self._body_bytes > most:  # libcurl before 8.4 looks at Content-Length only.
-                raise self._too_large()
+                raise too_large(most)
             if self._limits.min_bytes_per_second is not None:
                 self._check_pace(self._limits.min_bytes_per_second)
             self._sink.write(chunk)
@@ -411,9 +414,6 @@ class _Handle:
     def _too_long(self) -> str:
         return f"took longer than {self._limits.total_seconds:g} s"
 
-    def _too_large(self) -> TooLarge:
-        return TooLarge(f"has more than {self._limits.max_bytes:,} bytes")
-
     def _problem(self, code: int, said: str) -> BaseException | None:
         """Return what an error of libcurl means; None where the response will do all the same."""
         if self._proxied and not self.curl.getinfo(pycurl.RESPONSE_CODE):  # What came was the proxy's own answer.
@@ -430,18 +430,20 @@ class _Handle:
             return AddressRefused(self._refused[0])
         if code == pycurl.E_OPERATION_TIMEDOUT:
             return self._timeout(said)
-        if code == pycurl.E_FILESIZE_EXCEEDED:
-            return self._too_large()
+        if code == pycurl.E_FILESIZE_EXCEEDED and self._limits.max_bytes is not None:
+            return too_large(self._limits.max_bytes)
         if code == _HEADER_TOO_LARGE or (not self._begun and _is_too_large(self._lines, self._limits.max_header_bytes)):
             return _header_too_large(self._limits.max_header_bytes)
         cls, sentence = _PROBLEMS.get(code, (ConnectionFailed, "could not be fetched"))
         if self._body_bytes and code in (pycurl.E_RECV_ERROR, pycurl.E_PARTIAL_FILE):
-            cls, sentence = Incomplete, f"broke off after {self._body_bytes:,} bytes"
+            cls, sentence = Incomplete, f"broke off after {counted(self._body_bytes, 'byte')}"
         return cls(f"{sentence}{f' ({said})' if said else ''}")
 
     def _timeout(self, said: str) -> FetchError:
         limits = self._limits
         if "too slow" in said:
+            if not self._begun and self.curl.getinfo(pycurl.STARTTRANSFER_TIME):
+                return ConnectionFailed(f"did not come to the end of its header within {limits.read_seconds:g} s")
             return ConnectionFailed(f"sent nothing for {limits.read_seconds:g} s")
         if not self.curl.getinfo(pycurl.PRETRANSFER_TIME):
             within = min(each for each in (limits.connect_seconds, limits.total_seconds) if each is not None)
@@ -496,7 +498,7 @@ def _is_too_large(lines: list[bytes], most_bytes: int) -> bool:
 
 
 def _header_too_large(most_bytes: int) -> TooLarge:
-    return TooLarge(f"sends more than {most_bytes:,} bytes of header")
+    return TooLarge(f"sends more than {counted(most_bytes, 'byte')} of header")
 
 
 def _status_error(head: Head) -> FetchError:
