@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import gzip
 import os
+import random
 import shutil
 import socket
 import ssl
@@ -23,6 +25,7 @@ pytest.importorskip("pycurl")
 import poolwise
 from poolwise import Outcome, UsageError
 from poolwise.jobs import load
+from poolwise.jobs._names import digest
 from poolwise.jobs._records import JOURNAL_NAME
 from poolwise.jobs.fetch import (
     AddressRefused,
@@ -44,8 +47,9 @@ from poolwise.jobs.fetch import (
     TooSlow,
     addresses,
     fetch,
+    fetch_stage,
 )
-from poolwise.jobs.fetch.body import MEMORY_BYTES, PARTIAL_FOLDER
+from poolwise.jobs.fetch.body import MEMORY_BYTES, PARTIAL_FOLDER, rename_exclusively
 from zoo.hostile import (
     Hostile,
     deflated,
@@ -141,7 +145,7 @@ def test_connections_are_kept(server: Hostile, tmp_path: Path) -> None:
 
 
 def test_a_second_run_fetches_only_what_is_missing(server: Hostile, tmp_path: Path) -> None:
-    """What is there is not asked for; a file that was removed or cut is; a new URL is."""
+    """What is there is not asked for; a file that was removed or cut is, and keeps its name; a new URL is."""
     urls = [server.add(f"/{number}.jpg", fixed(PHOTO)) for number in range(4)]
     fetched(urls[:3], tmp_path)
     (tmp_path / "0.jpg").unlink()
@@ -149,7 +153,8 @@ def test_a_second_run_fetches_only_what_is_missing(server: Hostile, tmp_path: Pa
     outcomes = fetched(urls, tmp_path)
     assert all(outcome.ok for outcome in outcomes.values())
     assert [server.asked[f"/{number}.jpg"] for number in range(4)] == [2, 2, 1, 1]
-    assert files(tmp_path) == ["0.jpg", "1-" + outcomes[urls[1]].unwrap().path[2:], "1.jpg", "2.jpg", "3.jpg"]
+    assert files(tmp_path) == ["0.jpg", "1.jpg", "2.jpg", "3.jpg"]
+    assert (tmp_path / "1.jpg").read_bytes() == PHOTO
 
 
 def test_failures_stay_until_they_are_to_be_tried_again(server: Hostile, tmp_path: Path) -> None:
@@ -206,6 +211,86 @@ def test_names_that_would_clash_get_digits(server: Hostile, tmp_path: Path) -> N
     assert found[3] == "y.jpg"
     assert len({name.lower() for name in found}) == 4
     assert all(len(name) == len("x-12345678.jpg") and name.lower().startswith("x-") for name in found[:3])
+
+
+@pytest.mark.parametrize("shape", ["1x1", "1x8", "2x4"])
+def test_pages_get_no_name_of_another_url(server: Hostile, tmp_path: Path, shape: str) -> None:
+    """A page at p.jpg becomes p.html, and so does p.html: each has a file of its own."""
+    bodies = {
+        f"/{number}.{kind}": f"<html>{number} {kind}".encode() for number in range(20) for kind in ("jpg", "html")
+    }
+    urls = [server.add(path, fixed(body)) for path, body in bodies.items()]
+    outcomes = fetched(urls, tmp_path, any=True, shape=shape)
+    assert len({outcome.unwrap().path for outcome in outcomes.values()}) == 40
+    for url, body in zip(urls, bodies.values()):
+        assert (tmp_path / outcomes[url].unwrap().path).read_bytes() == body
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_no_name_is_taken_from_somebody_who_is_quicker(
+    server: Hostile, tmp_path: Path, links: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that appears while this one is fetched stays, also where the file system has no links."""
+    if not links:
+
+        def refuse(*_: object) -> None:
+            raise PermissionError(errno.EPERM, "no links here")
+
+        monkeypatch.setattr(os, "link", refuse)
+
+    def answer(request: Any) -> bool:
+        (tmp_path / "a.jpg").write_bytes(b"mine")
+        return fixed(PHOTO)(request)
+
+    value = one(server.add("/a.jpg", answer), tmp_path)
+    assert value.path == f"a-{digest(value.url)[:8]}.jpg"
+    assert (tmp_path / "a.jpg").read_bytes() == b"mine"
+    assert (tmp_path / value.path).read_bytes() == PHOTO
+    assert one(server.add("/b.jpg", fixed(PHOTO)), tmp_path).path == "b.jpg"
+    assert partials(tmp_path) == []
+
+
+def test_many_that_rename_to_one_name(tmp_path: Path) -> None:
+    """Only one of them succeeds, and nothing is lost."""
+    barrier, won = threading.Barrier(8), []
+
+    def attempt(number: int) -> None:
+        (tmp_path / str(number)).write_text(str(number))
+        barrier.wait()
+        try:
+            rename_exclusively(str(tmp_path / str(number)), str(tmp_path / "name"))
+            won.append(number)
+        except FileExistsError:
+            pass
+
+    threads = [threading.Thread(target=attempt, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [(tmp_path / "name").read_text()] == [str(number) for number in won]
+    assert len(files(tmp_path)) == 8
+
+
+def test_lists_of_one_folder_share_no_file(server: Hostile, tmp_path: Path) -> None:
+    """Two URLs whose files are the same have one each: what changes of one does not change under the other."""
+    newer = jpeg((80, 60))
+    first = server.add("/x/i.jpg", fixed(PHOTO))
+    second = server.add("/y/i.jpg", in_turn(fixed(PHOTO), fixed(newer)))
+    one(first, tmp_path)
+    one(second, tmp_path)
+    assert one(second, tmp_path, update=True).width == 80
+    assert (tmp_path / "i.jpg").read_bytes() == PHOTO
+    assert (tmp_path / f"i-{digest(second)[:8]}.jpg").read_bytes() == newer
+    assert files(tmp_path) == [f"i-{digest(second)[:8]}.jpg", "i.jpg"]
+
+
+def test_a_file_that_was_not_recorded_any_more_is_taken_for_this_one(server: Hostile, tmp_path: Path) -> None:
+    """A run was killed between the two; it is as it would be."""
+    (tmp_path / "a.jpg").write_bytes(PHOTO)
+    assert one(server.add("/a.jpg", fixed(PHOTO)), tmp_path).path == "a.jpg"
+    assert files(tmp_path) == ["a.jpg"]
+    assert partials(tmp_path) == []
 
 
 def test_a_file_of_somebody_else_is_never_replaced(server: Hostile, tmp_path: Path) -> None:
@@ -357,12 +442,109 @@ def test_what_is_compressed_is_decompressed(server: Hostile, tmp_path: Path) -> 
     bodies = {
         "/gzip.jpg": (gzip.compress(PHOTO), "gzip"),
         "/deflate.jpg": (deflated(PHOTO), "deflate"),
+        "/zlib.jpg": (zlib.compress(PHOTO), "deflate"),
         "/both.jpg": (gzip.compress(deflated(PHOTO)), "deflate, gzip"),
+        "/members.jpg": (gzip.compress(PHOTO[:99]) + gzip.compress(PHOTO[99:]), "GZip"),
+        "/not.jpg": (PHOTO, "identity"),
     }
     urls = [server.add(path, fixed(body, Content_Encoding=name)) for path, (body, name) in bodies.items()]
     for outcome in fetched(urls, tmp_path).values():
         assert (tmp_path / outcome.unwrap().path).read_bytes() == PHOTO
     assert {request.headers["accept-encoding"] for request in server.requests} == {"identity"}
+
+
+NOISE = random.Random(1).randbytes(300_000)
+
+
+@pytest.mark.parametrize("framing", ["length", "chunked", "close"])
+@pytest.mark.parametrize(
+    ("cut", "encoding"),
+    [
+        (1, "gzip"),
+        (8, "gzip"),
+        (20_000, "gzip"),
+        (len(NOISE), "gzip"),
+        (1, "deflate"),
+        (4, "zlib"),
+        (1, "gzip, gzip"),
+        (40, "members"),
+    ],
+)
+def test_compressed_data_without_its_end_is_incomplete(
+    server: Hostile, tmp_path: Path, framing: str, cut: int, encoding: str
+) -> None:
+    """Although HTTP says that all is there: it is tried again, and nothing is kept of it."""
+    coded = {
+        "gzip": gzip.compress,
+        "deflate": deflated,
+        "zlib": zlib.compress,
+        "gzip, gzip": lambda data: gzip.compress(gzip.compress(data)[:-1]) + b"x",
+        "members": lambda data: gzip.compress(data) + gzip.compress(data[:40]),
+    }[encoding](NOISE)[:-cut]
+    said = {"zlib": "deflate", "members": "gzip"}.get(encoding, encoding)
+    if framing == "length":
+        first = fixed(coded, Content_Encoding=said, ETag='"1"')
+    elif framing == "chunked":
+        first = raw(
+            head(Content_Encoding=said, Transfer_Encoding="chunked")
+            + f"{len(coded):x}\r\n".encode() + coded + b"\r\n0\r\n\r\n"
+        )  # fmt: skip
+    else:
+        first = raw(head(Content_Encoding=said) + coded)
+    url = server.add("/a.bin", in_turn(first, fixed(gzip.compress(NOISE), Content_Encoding="gzip")))
+    error = reason(url, tmp_path, any=True)
+    assert isinstance(error, Incomplete)
+    assert str(error) == "ended before its compressed data did"
+    assert partials(tmp_path) == []
+    value = one(url, tmp_path, any=True, retry_failed=True, attempts=2)
+    assert (tmp_path / value.path).read_bytes() == NOISE
+
+
+def test_compressed_data_in_single_bytes(server: Hostile, tmp_path: Path) -> None:
+    """However it is cut into pieces."""
+    body = gzip.compress(b"a,b\n" * 9)
+
+    def answer(request: Any) -> bool:
+        request.send(head(Content_Encoding="gzip", Content_Length=len(body)))
+        for each in body:
+            request.send(bytes([each]))
+        return True
+
+    value = one(server.add("/a.csv", answer), tmp_path, any=True)
+    assert (tmp_path / value.path).read_bytes() == b"a,b\n" * 9
+
+
+def test_nothing_that_is_called_compressed(server: Hostile, tmp_path: Path) -> None:
+    """An empty body is what it is."""
+    assert one(server.add("/a", fixed(b"", Content_Encoding="gzip")), tmp_path, any=True).bytes == 0
+
+
+def test_what_follows_the_end_of_compressed_data(server: Hostile, tmp_path: Path) -> None:
+    """Is no part of it."""
+    bodies = {
+        "/gzip.bin": (gzip.compress(NOISE) + b"more", "gzip"),
+        "/zlib.bin": (zlib.compress(NOISE) + b"m", "deflate"),
+    }
+    for path, (body, name) in bodies.items():
+        url = server.add(path, fixed(body, Content_Encoding=name))
+        assert isinstance(reason(url, tmp_path, any=True), BadReply)
+
+
+def test_a_part_of_another_encoding(server: Hostile, tmp_path: Path, large: bytes) -> None:
+    """A range of compressed bytes does not go on with a file."""
+    url = server.add("/a.jpg", resumable(large, etag='"v1"', cut=MEMORY_BYTES + 5000))
+    assert isinstance(reason(url, tmp_path), Incomplete)
+
+    def answer(request: Any) -> bool:
+        if "range" not in request.headers:
+            return fixed(large)(request)
+        first = request.headers["range"].removeprefix("bytes=").rstrip("-")
+        said = f"bytes {first}-{len(large) - 1}/{len(large)}"
+        return fixed(gzip.compress(large[int(first) :]), 206, Content_Range=said, Content_Encoding="gzip")(request)
+
+    server.add("/a.jpg", answer)
+    value = one(url, tmp_path, retry_failed=True, attempts=2)
+    assert (value.status, (tmp_path / value.path).read_bytes()) == (200, large)
 
 
 @pytest.mark.parametrize(("layers", "names"), [(1, "gzip"), (2, "gzip, gzip")])
@@ -388,7 +570,7 @@ def test_what_cannot_be_decompressed(server: Hostile, tmp_path: Path, encoding: 
 
 
 def test_an_endless_body_ends_at_the_limit(server: Hostile, tmp_path: Path) -> None:
-    """With and without Content-Length."""
+    """With and without Content-Length; what is compressed counts as it is received."""
     start = PHOTO[:-2]
     urls = [
         server.add("/a.jpg", endless(head() + start, bytes(65_536))),
@@ -397,6 +579,7 @@ def test_an_endless_body_ends_at_the_limit(server: Hostile, tmp_path: Path) -> N
     for number, url in enumerate(urls):
         assert isinstance(reason(url, tmp_path / str(number), max_bytes=1_000_000), TooLarge)
         assert partials(tmp_path / str(number)) == []
+    assert str(reason(urls[0], tmp_path / "one", max_bytes=1)) == "has more than 1 byte"
 
 
 # -- servers that do not speak -----------------------------------------------------------------------------------------
@@ -415,6 +598,14 @@ def test_a_server_that_drips(server: Hostile, tmp_path: Path, first: bytes) -> N
     error = reason(server.add("/a.jpg", drip(first, b"x")), tmp_path, total_seconds=0.5)
     assert isinstance(error, TooSlow)
     assert str(error) == "took longer than 0.5 s"
+
+
+def test_a_server_that_drips_its_header(server: Hostile, tmp_path: Path) -> None:
+    """It does say something, so that is not what is said of it."""
+    url = server.add("/a.jpg", drip(b"HTTP/1.1 200 OK\r\n", b"X-a: b\r\n"))
+    error = reason(url, tmp_path, read_seconds=1)
+    assert isinstance(error, ConnectionFailed)
+    assert str(error) == "did not come to the end of its header within 1 s"
 
 
 def test_a_server_that_is_too_slow(server: Hostile, tmp_path: Path) -> None:
@@ -460,8 +651,9 @@ def test_what_may_pass_is_tried_again(server: Hostile, tmp_path: Path) -> None:
     """5xx, 429, 408, a reset connection, a body that breaks off: the next attempt succeeds."""
     first = [fixed(b"", 500), fixed(b"", 429), fixed(b"", 408), raw(b""), raw(head(Content_Length=9999) + PHOTO)]
     urls = [server.add(f"/{number}.jpg", in_turn(way, fixed(PHOTO))) for number, way in enumerate(first)]
-    outcomes = fetched(urls, tmp_path, attempts=2)
-    assert [(outcomes[url].ok, outcomes[url].attempts) for url in urls] == [(True, 2)] * 5
+    for url in urls:  # One by one: on a kept connection that is closed libcurl itself tries again.
+        (outcome,) = fetched([url], tmp_path, attempts=2).values()
+        assert (outcome.ok, outcome.attempts) == (True, 2)
 
 
 def test_what_will_not_pass_is_not_tried_again(server: Hostile, tmp_path: Path) -> None:
@@ -542,13 +734,23 @@ def test_redirects_are_followed(server: Hostile, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "location",
-    ["/a.jpg", "file:///etc/passwd", "ftp://127.0.0.1/x", "gopher://127.0.0.1/x", "http://", "", "data:image/png,x"],
+    [
+        "/a.jpg",
+        "file:///etc/passwd",
+        "ftp://127.0.0.1/x",
+        "gopher://127.0.0.1/x",
+        "http://",
+        "",
+        "data:image/png,x",
+        "http://[::1",
+    ],
 )
 def test_redirects_that_lead_nowhere(server: Hostile, tmp_path: Path, location: str) -> None:
     """A circle, other schemes, no host, no place."""
     error = reason(server.add("/a.jpg", fixed(b"", 302, Location=location)), tmp_path)
     assert isinstance(error, RedirectRefused)
     assert error.status == 302
+    assert ("which is no URL: " in str(error)) == ("[" in location)
 
 
 @pytest.mark.parametrize(
@@ -718,16 +920,19 @@ def test_what_urls_say_never_leaves_the_folder(server: Hostile, tmp_path: Path) 
     assert [path.name for path in tmp_path.rglob("*") if path.is_file() and path.parent != folder] == []
 
 
-@pytest.mark.parametrize("what", ["file", "link"])
+@pytest.mark.parametrize("what", ["file", "link", "dangling"])
 def test_folders_that_cannot_be_written_to(tmp_path: Path, what: str) -> None:
     """DST is a file; its folder for partial files leads elsewhere."""
     folder = tmp_path / "out"
+    said = {"file": "is not a folder", "link": "is a link;", "dangling": "is a link to .*, where there is nothing"}
     if what == "file":
         folder.write_text("")
+    elif what == "dangling":
+        folder.symlink_to(tmp_path / "missing")
     else:
         folder.mkdir()
         (folder / PARTIAL_FOLDER).symlink_to(tmp_path)
-    with pytest.raises(UsageError):
+    with pytest.raises(UsageError, match=said[what]):
         fetch(["http://example.com/a.jpg"], folder)
 
 
@@ -744,14 +949,59 @@ def test_a_disk_that_is_nearly_full(server: Hostile, tmp_path: Path) -> None:
     [
         {"verify": "deep"}, {"any": True, "verify": "decode"}, {"attempts": 0}, {"connect_seconds": -1}, {"any": 1},
         {"max_header_bytes": 10**6}, {"slow_seconds": None}, {"user_agent": "a\nb"}, {"ca_file": "missing.pem"},
-        {"retry": 3}, {"key": str}, {"max_bytes": float("nan")},
+        {"retry": 3}, {"key": str}, {"max_bytes": float("nan")}, {"max_bytes": 1e9}, {"max_bytes": 10**24},
+        {"max_redirects": 2.5}, {"max_redirects": -1}, {"total_seconds": 1e20}, {"connect_seconds": 10**30},
+        {"min_bytes_per_second": 10**400}, {"min_free_bytes": -1}, {"user_agent": 5}, {"ca_file": 5}, {"bogus": 1},
+        {"total": 3},
     ],
 )  # fmt: skip
 def test_options_that_cannot_be_meant(tmp_path: Path, options: dict[str, Any]) -> None:
-    """A UsageError before anything happens."""
-    with pytest.raises(UsageError):
+    """A UsageError that names the option, before anything happens."""
+    with pytest.raises(UsageError, match=next(iter(options))):
         fetch(["http://example.com/"], tmp_path / "out", **options)
     assert not os.path.exists(tmp_path / "out")
+
+
+def test_an_option_that_does_not_exist(tmp_path: Path) -> None:
+    """The sentence lists what there is."""
+    with pytest.raises(UsageError, match=r"fetch has no option 'bogus'; there are: allow_private, any, attempts, "):
+        fetch([], tmp_path, bogus=1)
+
+
+@pytest.mark.parametrize("destination", [None, 5, b"out", "", "a\0b"])
+def test_destinations_that_are_none(destination: Any) -> None:
+    """What is no path of text."""
+    with pytest.raises(UsageError, match="must be the path of a folder"):
+        fetch([], destination)
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"), [("http://x/a.jpg", r"one text, 'http://x/a.jpg'; .*\[url\]"), (b"x", "one text"), (5, "are 5")]
+)
+def test_lines_that_are_none(tmp_path: Path, lines: Any, said: str) -> None:
+    """One text would be a list of letters."""
+    with pytest.raises(UsageError, match=said):
+        fetch(lines, tmp_path / "out")
+    with pytest.raises(UsageError):
+        poolwise.pipeline(lines, fetch_stage(tmp_path / "there"))
+    assert not os.path.exists(tmp_path / "out")
+
+
+def test_items_that_are_no_text_cost_themselves(server: Hostile, tmp_path: Path) -> None:
+    """Each has an outcome that says so."""
+    good = server.add("/a.jpg", fixed(PHOTO))
+    outcomes = fetched([None, good, 5, b"http://x/"], tmp_path)
+    assert outcomes[good].ok
+    for place, name in ((0, "NoneType"), (2, "int"), (3, "bytes")):
+        cause = outcomes[f"item {place}"].error.__cause__
+        assert isinstance(cause, BadUrl)
+        assert str(cause) == f"is no text, but of the type {name}"
+
+
+def test_limits_that_are_off(server: Hostile, tmp_path: Path) -> None:
+    """0 free bytes, 0 bytes a second, no redirects."""
+    url = server.add("/a.jpg", fixed(PHOTO))
+    assert one(url, tmp_path, min_free_bytes=0, min_bytes_per_second=0, max_redirects=0).bytes == len(PHOTO)
 
 
 def test_errors_travel(server: Hostile, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 pytest.importorskip("pycurl")
 
-from zoo.hostile import Hostile, fixed, jpeg, large_jpeg, silent
+from zoo.hostile import Hostile, fixed, head, in_turn, jpeg, large_jpeg, silent
 from zoo.marks import wait_until
 
 PHOTO = jpeg()
@@ -38,15 +38,50 @@ def test_a_list_of_urls(poolwise: Any, server: Hostile) -> None:
     good = [server.add(f"/{number}.jpg", fixed(PHOTO)) for number in range(3)]
     page = server.add("/page.jpg", fixed(b"<html>"))
     poolwise.write("urls.txt", "\n".join([*good, page, "ftp://x/y", ""]))
-    for _ in range(2):
+    said = [("failed", "3 done"), ("failed in an earlier run", "0 done, 3 were there already")]
+    for number, (how, counts) in enumerate(said):
         ended = poolwise("fetch", "urls.txt", "out", PRIVATE)
         assert (ended.code, ended.out) == (3, b"")
-        assert f"failed: {page}: is not an image but an HTML page" in ended.err
+        assert f"{how}: {page}: is not an image but an HTML page" in ended.err
         assert "failed: ftp://x/y: begins with 'ftp'; only http and https are fetched" in ended.err
-        assert "5 URLs: 3 done, 2 failed in" in ended.err
+        assert f"5 URLs: {counts}, 2 failed in" in ended.err
         assert "failures: 1 " in ended.err
+        assert ("1 failed in an earlier run; --retry-failed tries again" in ended.err) == (number == 1)
+        assert (" received, " in ended.err) == (number == 0)
+        assert "slowest" not in ended.err
         assert found(poolwise.folder / "out") == ["0.jpg", "1.jpg", "2.jpg"]
     assert set(server.asked.values()) == {1}
+
+
+def test_what_was_there_already_does_not_count_as_received(poolwise: Any, server: Hostile) -> None:
+    """A line that comes twice, a 304, and what an earlier run fetched."""
+
+    def same(request: Any) -> bool:
+        if "if-none-match" in request.headers:
+            request.send(head(304))
+            return True
+        return fixed(b"x" * 1000, ETag='"1"')(request)
+
+    urls = [server.add("/a", same), server.add("/b", in_turn(fixed(b"x" * 1000), fixed(b"y" * 200)))]
+    poolwise.write("urls.txt", "\n".join([*urls, urls[0]]))
+    first = poolwise("fetch", "urls.txt", "out", PRIVATE, "--any").err
+    assert "3 URLs: 2 done, 1 was there already in " in first
+    assert "2 kB received, " in first
+    third = poolwise("fetch", "urls.txt", "out", PRIVATE, "--any", "--update").err
+    assert "3 URLs: 1 done, 2 were there already in " in third
+    assert "200 B received, " in third
+    assert "3 URLs: 0 done, 3 were there already in " in poolwise("fetch", "urls.txt", "out", PRIVATE, "--any").err
+
+
+def test_a_disk_that_had_no_room_is_asked_again(poolwise: Any, server: Hostile) -> None:
+    """What failed by that is tried by the next run, without --retry-failed."""
+    poolwise.write("urls.txt", server.add("/a.jpg", fixed(PHOTO)))
+    for then in ((), ("--then", "--fit 16")):
+        ended = poolwise("fetch", "urls.txt", "out", PRIVATE, "--min-free", str(10**18), *then)
+        assert (ended.code, "MB left" in ended.err) == (3, True)
+        assert "earlier run" not in ended.err
+    assert poolwise("fetch", "urls.txt", "out", PRIVATE, "--then", "--fit 16").code == 0
+    assert found(poolwise.folder / "out") == ["a.jpg", "processed"]
 
 
 def test_stdin_csv_and_jsonl(poolwise: Any, server: Hostile) -> None:
@@ -88,6 +123,18 @@ def test_the_manifest(poolwise: Any, server: Hostile, name: str) -> None:
     assert not by_url[gone]["path"]
 
 
+def test_a_manifest_in_the_folder(poolwise: Any, server: Hostile) -> None:
+    """Also where that is made only now; but never over a file that was fetched, by this list or another."""
+    poolwise.write("urls.txt", server.add("/a.jpg", fixed(PHOTO)))
+    poolwise.write("more.txt", server.add("/b.jpg", fixed(PHOTO)))
+    assert poolwise("fetch", "urls.txt", "out", PRIVATE, "--manifest", "out/manifest.csv").code == 0
+    ended = poolwise("fetch", "more.txt", "out", PRIVATE, "--manifest", "out/a.jpg")
+    assert (ended.code, "is a file that was fetched; give another path" in ended.err) == (2, True)
+    assert (poolwise.folder / "out" / "a.jpg").read_bytes() == PHOTO
+    assert server.asked["/b.jpg"] == 0
+    assert found(poolwise.folder / "out") == ["a.jpg", "manifest.csv"]
+
+
 def test_private_addresses_need_a_word(poolwise: Any, server: Hostile) -> None:
     """Without --allow-private nothing on this machine is asked."""
     poolwise.write("urls.txt", server.add("/a.jpg", fixed(PHOTO)))
@@ -108,11 +155,20 @@ def test_private_addresses_need_a_word(poolwise: Any, server: Hostile) -> None:
         (["urls.txt", "urls.txt"], "is not a folder"),
         (["urls.txt", "out", "--verify", "hard"], "verify is 'hard'"),
         (["urls.txt", "out", "--max-bytes", "0"], "max_bytes is 0"),
+        (["urls.txt", "out", "--max-redirects", "-1"], "max_redirects is -1; it must be a whole number of at least 0"),
+        (["urls.txt", "out", "--total-seconds", "1e20"], "it may be 2,000,000 seconds at most"),
+        (["urls.txt", "out", "--manifest", "no/m.csv"], "there is no folder 'no'"),
+        (["urls.txt", "out", "--manifest", "out"], "cannot write 'out': it is the folder for the files"),
+        (["urls.txt", "out", "--manifest", "urls.txt"], "'urls.txt' is named as the list of URLs and as the manifest"),
+        (["urls.txt", "out", "--manifest", "out/.poolwise.db"], "is named as the journal and as the manifest"),
+        (["urls.txt", "out", "--manifest", "out/a.jpg"], "and may be what a fetched file will be called"),
+        (["urls.txt", "there", "--trace", "there/A.jpg"], "and may be what a fetched file will be called"),
     ],
 )
 def test_what_cannot_be_meant(poolwise: Any, words: list[str], said: str) -> None:
     """Exit code 2 and a sentence; nothing is fetched."""
     poolwise.write("urls.txt", "http://example.com/a.jpg\n")
+    (poolwise.folder / "there").mkdir()
     ended = poolwise("fetch", *words)
     assert ended.code == 2, ended
     assert said in ended.err
@@ -122,9 +178,10 @@ def test_what_cannot_be_meant(poolwise: Any, words: list[str], said: str) -> Non
 def test_an_empty_list(poolwise: Any) -> None:
     """There is nothing to do, and that is said."""
     poolwise.write("urls.txt", "\n\n")
-    ended = poolwise("fetch", "urls.txt", "out")
-    assert ended.code == 0
-    assert "no URLs in urls.txt" in ended.err
+    for name, called in (("urls.txt", "urls.txt"), ("-", "stdin")):
+        ended = poolwise("fetch", name, "out", stdin="")
+        assert ended.code == 0
+        assert f"no URLs in {called}\n" in ended.err
 
 
 def test_progress_tells_bytes_and_failures(poolwise: Any, server: Hostile) -> None:

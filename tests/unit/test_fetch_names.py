@@ -9,9 +9,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from poolwise.jobs.fetch import names
+from poolwise.jobs.fetch import check, names
 from poolwise.jobs.fetch.errors import BadUrl
-from poolwise.jobs.fetch.names import DIGITS, MANY_DIGITS, Clashes, digest, file_name, stem, url_extension
+from poolwise.jobs.fetch.names import DIGITS, MANY_DIGITS, Clashes, could_be, digest, file_name, page_extension, stem
 from poolwise.jobs.fetch.urls import Url, parse
 
 RESERVED = {"con", "prn", "aux", "nul", *(f"{name}{n}" for name in ("com", "lpt") for n in range(10))}
@@ -33,6 +33,8 @@ RESERVED = {"con", "prn", "aux", "nul", *(f"{name}{n}" for name in ("com", "lpt"
         ("/COM1.jpg", "_COM1.jpg"),
         ("/.hidden", "hidden.jpg"),
         ("/trailing.%20.", "trailing.jpg"),
+        ("/trail.jpg.", "trail.jpg"),
+        ("/trail.jpg.%20/", "trail.jpg"),
         ("/-rf.jpg", "_-rf.jpg"),
         ("/a:b*c.jpg", "a_b_c.jpg"),
         ("/e%CC%81.jpg", "\u00e9.jpg"),
@@ -55,11 +57,34 @@ def test_a_long_name_is_cut_and_gets_digits() -> None:
     assert name == "ä" * 60 + f"-{digest(url.text)[:8]}.jpg"
 
 
-def test_extensions_of_urls() -> None:
-    """In lower case; none where there is none, and never a device."""
-    assert [url_extension(parse(f"http://a/{path}")) for path in ("x.CSV", "x", "x.tar.gz?y=z.b", "x.con")] == [
-        "csv", "", "gz", "",
-    ]  # fmt: skip
+@pytest.mark.parametrize(
+    ("path", "digits", "name"),
+    [
+        ("/a.zip", 0, "a.zip"),
+        ("/a.ZIP", DIGITS, "a-00000000.ZIP"),
+        ("/a.tar.gz", DIGITS, "a.tar-00000000.gz"),
+        ("/photo.jpg", 0, "photo.jpg"),
+        ("/photo.jpg", DIGITS, "photo-00000000.jpg"),
+        ("/trail.jpg.", 0, "trail.jpg"),
+        ("/x.tar.gz?y=z.b", 0, "x.tar.gz"),
+        ("/.zip", 0, "zip"),
+        ("/x.con", DIGITS, "x.con-00000000"),
+        ("/LICENSE", DIGITS, "LICENSE-00000000"),
+        ("/" + "x" * 300 + ".csv", DIGITS, "x" * 120 + "-00000000.csv"),
+    ],
+)
+def test_names_that_keep_their_own_extension(
+    path: str, digits: int, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Digits go before it, so that it stays one."""
+    monkeypatch.setattr(names, "digest", lambda _: "0" * 64)
+    assert file_name(parse(f"http://example.com{path}"), digits, None) == name
+
+
+def test_pages_under_other_names() -> None:
+    """A page is no photo.jpg; what has an extension of its own keeps it."""
+    found = [page_extension(parse(f"http://example.com/{path}")) for path in ("x.jpg", "x.PHP", "x.csv", "x", "x.html")]
+    assert found == ["html", "html", None, None, None]
 
 
 PARTS = st.text(
@@ -69,10 +94,11 @@ PARTS = st.text(
     ),
     max_size=12,
 )
-SEGMENTS = st.one_of(
-    PARTS,
-    st.sampled_from(["con", "NUL.png", "aux.", "..", ".", "%2e%2e", "a-12345678", "a", "A", "a.jpg", "a.png", "COM¹"]),
-)
+ODD = [
+    "con", "NUL.png", "aux.", "..", ".", "%2e%2e", "a-12345678", "a", "A", "a.jpg", "a.png", "COM¹", "a.html",
+    "a.HTML.jpg", "a.zip", "a.jpg.zip", "a.zip.jpg", "a-12345678.zip", "a.php.", "a.jpg.html.jpg",
+]  # fmt: skip
+SEGMENTS = st.one_of(PARTS, st.sampled_from(ODD))
 
 
 def url_of(path: str) -> Url | None:
@@ -83,10 +109,10 @@ def url_of(path: str) -> Url | None:
         return None
 
 
-@given(SEGMENTS, st.sampled_from([0, DIGITS, MANY_DIGITS]), st.sampled_from(["", "jpg", "html"]))
+@given(SEGMENTS, st.sampled_from([0, DIGITS, MANY_DIGITS]), st.sampled_from([None, "", "jpg", "html"]))
 @example("con", 0, "")
-@example("..", 0, "")
-def test_a_name_is_a_harmless_single_part(path: str, digits: int, extension: str) -> None:
+@example("..", 0, None)
+def test_a_name_is_a_harmless_single_part(path: str, digits: int, extension: str | None) -> None:
     """No separator, no device, no control character, not hidden, not too long, the same in NFC."""
     url = url_of(path)
     if url is None:
@@ -109,14 +135,25 @@ def test_a_name_is_a_harmless_single_part(path: str, digits: int, extension: str
 @example(["a", "A"])
 @example(["e%CC%81", "%C3%A9"])
 @example(["a-12345678", "a\uff0d12345678"])
+@example(["p1.jpg", "p1.html"])
+@example(["p1.jpg", "b/p1.html.jpg", "p1"])
+@example(["a.zip", "b/a.zip", "a"])
 def test_names_differ_wherever_urls_do(paths: list[str]) -> None:
-    """On a file system without case, and with any normal form of Unicode, whatever types are found."""
+    """On a file system without case, and with any normal form of Unicode, whatever is found behind each of them."""
     found = {url.text: url for path in paths if (url := url_of(path)) is not None}
     clashes = Clashes(found.values())
-    folded = {
-        unicodedata.normalize("NFKD", file_name(url, clashes.digits(url), "jpg").casefold()) for url in found.values()
-    }
-    assert len(folded) == len(found)
+    kinds = [None, "jpg", "png", "html"]
+    owners: dict[str, str] = {}
+    for url in found.values():
+        for name in {file_name(url, clashes.digits(url), kind) for kind in kinds}:
+            one = unicodedata.normalize("NFKD", name.casefold())
+            assert owners.setdefault(one, url.text) == url.text
+            assert could_be(name, [url])
+
+
+def test_every_extension_of_an_image_is_known() -> None:
+    """Names are told apart by what remains without it."""
+    assert {names._bare(f"a.{kind}") for kind in check._TYPES} == {"a"}
 
 
 def test_the_same_url_twice_is_no_clash() -> None:

@@ -510,8 +510,10 @@ def _fetch(
     connect_seconds: Annotated[float | None, typer.Option(metavar="S", help="Until a connection stands (15).")] = None,
     read_seconds: Annotated[float | None, typer.Option(metavar="S", help="Without a single byte (30).")] = None,
     total_seconds: Annotated[float | None, typer.Option(metavar="S", help="For one attempt (600).")] = None,
-    min_speed: Annotated[float | None, typer.Option(metavar="N", help="Bytes a second, on average (500),")] = None,
-    slow_seconds: Annotated[float | None, typer.Option(metavar="S", help="for so long (30).")] = None,
+    min_speed: Annotated[
+        float | None, typer.Option(metavar="N", help="Bytes a second on average (500; 0: any)")
+    ] = None,
+    slow_seconds: Annotated[float | None, typer.Option(metavar="S", help="For so long, of --min-speed (30).")] = None,
     max_bytes: Annotated[int | None, typer.Option(metavar="N", help="Of a body, as received (500,000,000).")] = None,
     max_decoded_bytes: Annotated[
         int | None, typer.Option(metavar="N", help="Of a body, decompressed (500,000,000).")
@@ -519,7 +521,7 @@ def _fetch(
     max_redirects: Annotated[int | None, typer.Option(metavar="N", help="Followed (10).")] = None,
     max_header_bytes: Annotated[int | None, typer.Option(metavar="N", help="Of one response (65,536).")] = None,
     min_free: Annotated[
-        int | None, typer.Option(metavar="N", help="Bytes that must be left on the disk (100,000,000).")
+        int | None, typer.Option(metavar="N", help="Bytes that must be left on the disk (100,000,000; 0: any).")
     ] = None,
     max_retry_after: Annotated[
         float | None, typer.Option(metavar="S", help="Waited where a server asks for a pause (300).")

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from poolwise.cli.consume import consume, explain, trace_options
 from poolwise.cli.interrupts import Interrupts
-from poolwise.cli.manifest import write_manifest
-from poolwise.cli.streams import claim_stdout, stdin_closed
+from poolwise.cli.manifest import check_manifest, write_manifest
+from poolwise.cli.streams import claim_stdout, keep_apart, stdin_closed
 from poolwise.cli.terminal import CommandError, Tally, expect_bar, failure, say, shorten
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _FAILURES_SHOWN = 20
 _HOSTS_SHOWN = 3
+_NOT_MODIFIED = 304
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,17 +69,25 @@ def fetch_command(command: FetchCommand) -> int:
         raise CommandError("--csv needs --column NAME")
     if command.kind == "lines" and command.column is not None:
         raise CommandError("--column is for --csv and --jsonl")
+    journal = journal_path(command.options.get("journal"), command.destination)
+    keep_apart(
+        (command.urls, "the list of URLs"),
+        (journal, "the journal"),
+        (command.trace, "the trace"),
+        (command.manifest, "the manifest"),
+    )
     open_stdout = claim_stdout() if command.manifest == "-" else None
     tally: FetchTally = FetchTally("URLs", loud=True) if command.then is None else ThenTally("URLs", loud=True)
     try:
         with _opened(command.urls) as file:
             lines = list(_read(command, file))
+        _check_outputs(command, lines, journal)
         options: Any = {**command.options, **trace_options(command.trace)}
         run = fetch(lines, command.destination, **options) if command.then is None else _pipeline(command, lines)
     except PoolwiseError as error:
         return explain(error)
     if not lines:
-        say(f"no URLs in {command.urls}")
+        say(f"no URLs in {_name_of(command)}")
     number = len(lines)
     del lines
     progress = _progress(run, tally, number) if command.progress else None
@@ -91,9 +100,35 @@ def fetch_command(command: FetchCommand) -> int:
     for line in tally.details(run):
         say(line)
     if command.manifest is not None:
-        journal = journal_path(command.options.get("journal"), command.destination)
         code = write_manifest(MANIFEST, journal, command.manifest, open_stdout) or code
     return code
+
+
+def _check_outputs(command: FetchCommand, lines: list[str | BadLine], journal: str) -> None:
+    """Refuse what cannot be written, and what would be written over a fetched file, before anything is fetched.
+
+    Raises:
+        UsageError, CommandError: saying why.
+    """
+    from poolwise.jobs.fetch import names
+    from poolwise.jobs.fetch.earlier import Earlier
+    from poolwise.jobs.fetch.job import GoodUrls
+
+    destination = os.path.realpath(command.destination)
+    if command.manifest is not None:
+        check_manifest(command.manifest, destination)
+    for path, use in ((command.manifest, "manifest"), (command.trace, "trace")):
+        folder, name = os.path.split(os.path.realpath(path or ""))
+        if path in (None, "-") or folder != destination:
+            continue
+        earlier = Earlier(journal)
+        try:
+            taken = os.path.exists(journal) and earlier.is_recorded(name)
+        finally:
+            earlier.close()
+        if taken or names.could_be(name, GoodUrls(lines)):
+            whose = "is a file that was fetched" if taken else "may be what a fetched file will be called"
+            raise CommandError(f"{path!r} is named as the {use}, and {whose}; give another path")
 
 
 @contextmanager
@@ -111,10 +146,15 @@ def _opened(path: str) -> Iterator[BinaryIO]:
         yield file
 
 
+def _name_of(command: FetchCommand) -> str:
+    """Return what messages call the list."""
+    return "stdin" if command.urls == "-" else command.urls
+
+
 def _read(command: FetchCommand, file: BinaryIO) -> Iterator[str | BadLine]:
     from poolwise.jobs.fetch import urls
 
-    name = "stdin" if command.urls == "-" else command.urls
+    name = _name_of(command)
     try:
         if command.kind == "csv":
             yield from urls.read_csv(file, name, str(command.column))
@@ -139,28 +179,48 @@ class FetchTally(Tally):
     """Counts outcomes, and what is told of downloads beside that."""
 
     bytes: int = 0
+    already: int = 0
+    failed_earlier: int = 0
     classes: Counter[str] = field(default_factory=Counter)
     hosts: dict[str, _Host] = field(default_factory=dict)
+    seen: set[int] = field(default_factory=set)
+    began_at: float = field(default_factory=time.time)
     began: float = field(default_factory=time.perf_counter)
     ended: float = 0.0
 
     def report(self, outcome: Any) -> None:
         """Count one outcome, and name a failure."""
+        from poolwise.jobs.fetch import BadUrl
         from poolwise.jobs.fetch.manifest import cause_of
 
         self.ended = time.perf_counter()
-        host = self.hosts.setdefault(outcome.key.partition("//")[2].partition("/")[0], _Host())
-        host.urls += 1
-        host.seconds += outcome.seconds
-        if outcome.ok:
+        cause = None if outcome.ok else cause_of(outcome.error)
+        earlier, key = outcome.finished < self.began_at, hash(outcome.key)
+        if not earlier and key not in self.seen and not isinstance(cause, BadUrl):
+            host = self.hosts.setdefault(outcome.key.partition("//")[2].partition("/")[0], _Host())
+            host.urls += 1
+            host.seconds += outcome.seconds
+        if cause is not None:
+            self._count_failure(type(cause).__name__, "failed", f"{shorten(outcome.key)}: {cause}", earlier=earlier)
+        elif earlier or key in self.seen or outcome.value.status == _NOT_MODIFIED:
+            self.already += 1
+        else:
             self.bytes += outcome.value.bytes
-            return
-        cause = cause_of(outcome.error)
-        self.classes[type(cause).__name__] += 1
+        self.seen.add(key)
+
+    def _count_failure(self, name: str, how: str, what: str, *, earlier: bool) -> None:
+        self.classes[name] += 1
+        self.failed_earlier += earlier
         if self.failed <= _FAILURES_SHOWN:
-            say(f"failed: {shorten(outcome.key)}: {cause}")
+            say(f"{how}{' in an earlier run' if earlier else ''}: {what}")
         elif self.failed == _FAILURES_SHOWN + 1:
             say("further failures are not shown here; --manifest FILE names all of them")
+
+    def counts(self) -> str:
+        """Say how many were fetched now, were there already, and failed."""
+        already = f", {self.already:,} {'was' if self.already == 1 else 'were'} there already" if self.already else ""
+        failed = f", {self.failed:,} failed" if self.failed else ""
+        return f"{self.done - self.already:,} done{already}{failed}"
 
     def snapshot(self, run: Run[Any], total: int) -> Snapshot:
         """Return how far the run is, for a progress bar."""
@@ -183,12 +243,19 @@ class FetchTally(Tally):
     def details(self, run: Run[Any]) -> list[str]:  # noqa: ARG002
         """Return the lines below the summary."""
         seconds = max(self.ended - self.began, 1e-9)
-        lines = [f"{size(self.bytes)} in all, {size(self.bytes / seconds)}/s"] if self.done else []
-        if self.classes:
-            counts = ", ".join(f"{count:,} {name}" for name, count in self.classes.most_common())
-            lines.append(f"failures: {counts}")
+        fetched = self.done - self.already
+        lines = [f"{size(self.bytes)} received, {size(self.bytes / seconds)}/s"] if fetched else []
+        lines += self._failures()
         if len(self.hosts) > 1:
             lines.append(f"slowest hosts: {', '.join(f'{name} ({mean:.2f} s)' for name, mean in self.slowest())}")
+        return lines
+
+    def _failures(self) -> list[str]:
+        lines = []
+        if self.classes:
+            lines.append(f"failures: {', '.join(f'{count:,} {name}' for name, count in self.classes.most_common())}")
+        if self.failed_earlier:
+            lines.append(f"{self.failed_earlier:,} failed in an earlier run; --retry-failed tries again")
         return lines
 
 
@@ -197,18 +264,16 @@ class ThenTally(FetchTally):
     """Counts the outcomes of both stages, and what is told of them."""
 
     def report(self, outcome: Any) -> None:
-        """Name a failure."""
+        """Count one outcome, and name a failure."""
         from poolwise.jobs.fetch.manifest import cause_of
 
+        earlier = outcome.finished < self.began_at
         if outcome.ok:
+            self.already += earlier
             return
         name, message = failure(outcome.error)
-        self.classes[name] += 1
-        if self.failed <= _FAILURES_SHOWN:
-            what = cause_of(outcome.error) if outcome.stage == "fetch" else message
-            say(f"failed at {outcome.stage}: {shorten(outcome.key)}: {what}")
-        elif self.failed == _FAILURES_SHOWN + 1:
-            say("further failures are not shown here")
+        what = cause_of(outcome.error) if outcome.stage == "fetch" else message
+        self._count_failure(name, f"failed at {outcome.stage}", f"{shorten(outcome.key)}: {what}", earlier=earlier)
 
     def details(self, run: Run[Any]) -> list[str]:
         """Return a line for each stage, and one of failures."""
@@ -217,9 +282,7 @@ class ThenTally(FetchTally):
             failed = f", {stage.failed:,} failed" if stage.failed else ""
             known = f", {stage.recorded:,} of them earlier" if stage.recorded else ""
             lines.append(f"{stage.stage}: {stage.done:,} done{failed}{known} (shape {stage.plan.shape})")
-        if self.classes:
-            lines.append(f"failures: {', '.join(f'{count:,} {name}' for name, count in self.classes.most_common())}")
-        return lines
+        return lines + self._failures()
 
 
 def _pipeline(command: FetchCommand, lines: list[str | BadLine]) -> Run[str]:
@@ -227,7 +290,8 @@ def _pipeline(command: FetchCommand, lines: list[str | BadLine]) -> Run[str]:
     import poolwise
     from poolwise.jobs._records import journal_path
     from poolwise.jobs.fetch import fetch_stage
-    from poolwise.jobs.images import images_stage
+    from poolwise.jobs.fetch.job import may_pass
+    from poolwise.jobs.images import StorageFailed, images_stage
 
     options = dict(command.options)
     results = command.then_to or os.path.join(command.destination, "processed")
@@ -240,9 +304,13 @@ def _pipeline(command: FetchCommand, lines: list[str | BadLine]) -> Run[str]:
     stages = [fetch_stage(command.destination, **options), process]
 
     def again(recorded: Recorded) -> bool:
-        """Say whether a URL begins at the first stage again: its result is gone, may have changed, or is another's."""
+        """Say whether a URL begins at the first stage again.
+
+        Its result is gone, may have changed, or is another's; or it failed by what may be otherwise now.
+        """
         if recorded.error is not None:
-            return False
+            passing = may_pass(recorded.error) or isinstance(recorded.error.__cause__, StorageFailed)
+            return passing and recorded.started < began
         changed = bool(options.get("update")) and recorded.started < began
         return changed or recorded.value.recipe != recipe or not os.path.isfile(recorded.value)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, BinaryIO, Literal
 
@@ -11,6 +12,30 @@ from poolwise.cli.terminal import DONE, FAILED, say_error
 
 if TYPE_CHECKING:
     from poolwise.jobs._records import Manifest
+
+
+def check_manifest(path: str, destination: str) -> None:
+    """Check, before there is anything to write, that a manifest could be.
+
+    Args:
+        path: of the file, or "-".
+        destination: the real path of a folder that may still have to be made.
+
+    Raises:
+        UsageError: it could not.
+    """
+    from poolwise import UsageError
+    from poolwise.report.files import check_writable
+
+    if path == "-" or (os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)):
+        return
+    real = os.path.realpath(path)
+    if real == destination:
+        raise UsageError(f"cannot write {path!r}: it is the folder for the files")
+    if os.path.dirname(real) != destination or os.path.exists(destination):
+        check_writable(path)
+    if os.path.exists(path) and not os.access(path, os.W_OK):
+        raise UsageError(f"cannot write {path!r}: it may not be written")
 
 
 def write_manifest(manifest: Manifest, journal: str, path: str, open_stdout: Callable[[], BinaryIO] | None) -> int:

@@ -165,9 +165,12 @@ class Tally:
         """Say how the run went, in one line: "20 items: 18 done, 2 failed in 1.31 s (shape 1x2)"."""
         total = self.done + self.failed
         noun = self.noun.removesuffix("s") if total == 1 else self.noun
-        counts = f"{self.done:,} done" + (f", {self.failed:,} failed" if self.failed else "")
         where = f" (shape {shape})" if shape else ""
-        return f"{total:,} {noun}: {counts} in {duration(seconds)}{where}"
+        return f"{total:,} {noun}: {self.counts()} in {duration(seconds)}{where}"
+
+    def counts(self) -> str:
+        """Say how many ended in which way."""
+        return f"{self.done:,} done" + (f", {self.failed:,} failed" if self.failed else "")
 
 
 def duration(seconds: float) -> str:

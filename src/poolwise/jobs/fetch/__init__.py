@@ -4,6 +4,7 @@ urls       what is written ─> what is asked for          names      what a fil
 addresses  which may be connected to                     transport  one request, on libcurl
 check      is it an image, and whole?                    decoding   every pixel, in a child process
 body       partial files and final names                 settle     another attempt, and when?
+encodings  what comes compressed, decompressed           earlier    what earlier runs left
 job        all of them together, for `poolwise.run`      manifest   a view of the journal
 """
 

@@ -1,6 +1,6 @@
 """Where a body goes: memory while it is small, then a partial file, and a final name only once it is whole.
 
-write ─> 256 KB of memory ─> DST/.poolwise-partial/DIGEST.part ─> checked ─> os.replace ─> DST/NAME
+write ─> 256 KB of memory ─> DST/.poolwise-partial/DIGEST.part ─> checked ─> renamed ─> DST/NAME
                              DIGEST.json: the URL and its validator, where it can be resumed with Range and If-Range
 """
 
@@ -19,12 +19,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 from poolwise.jobs._files import failure_of, sync_folder
 from poolwise.jobs._names import digest
 from poolwise.jobs.fetch.check import SNIFFED_BYTES, Data, check_start
-from poolwise.jobs.fetch.errors import Incomplete, StorageFailed, TooLarge, TooSlow
+from poolwise.jobs.fetch.errors import Incomplete, StorageFailed, TooSlow, too_large
 from poolwise.jobs.fetch.names import DIGITS, MANY_DIGITS, file_name
 from poolwise.jobs.fetch.urls import Url
 
@@ -65,6 +65,16 @@ class Partial:
         if match is None or int(match[1]) != self.size:
             return False
         return match[3] == "*" or int(match[2]) == int(match[3]) - 1
+
+
+class Records(Protocol):
+    """What is recorded of the files in DST; asked only where a name is taken."""
+
+    def path_of(self, url: Url) -> str | None:
+        """Return the name of the file that a URL is recorded with, or None."""
+
+    def is_recorded(self, path: str) -> bool:
+        """Say whether some URL is recorded with a file of this name."""
 
 
 class Folder:
@@ -133,34 +143,51 @@ class Folder:
             with contextlib.suppress(OSError):
                 os.unlink(path + end)
 
-    def place(self, url: Url, digits: int, extension: str, sha256: str, *, own: str | None, noted: bool) -> str:
+    def place(
+        self,
+        url: Url,
+        digits: int,
+        extension: str | None,
+        sha256: str,
+        *,
+        own: str | None,
+        records: Records,
+        noted: bool,
+    ) -> str:
         """Give the partial file of a URL its final name, and return that.
 
-        A file of that name that is not known to be this URL's stays: where its content is the same it is the file (a
-        run was killed before it could record it), otherwise the name gets more digits.
+        A file of that name stays where it is not known to be this URL's: the name gets more digits. Where nobody is
+        recorded with it and its content is the same, it is the file: a run was killed before it could record it.
 
         Args:
             url: whose.
             digits: how many the name has at least.
-            extension: of the type that was found.
+            extension: of the type that was found; None for the URL's own.
             sha256: of the content, in hex.
-            own: name of this URL's file of an earlier run, which may be replaced; or None.
+            own: name of this URL's file of an earlier run, where that is known; or None.
+            records: what else is known of the files in DST.
             noted: there may be a note of what the partial file is.
         """
         source = f"{self.partial_file(url)}.part"
         with storing("the file"):
-            for number in sorted({digits, max(digits, DIGITS), MANY_DIGITS}):
-                name = file_name(url, number, extension)
-                target = os.path.join(self.path, name)
-                if name == own or number == MANY_DIGITS or not os.path.lexists(target):
-                    break
-                if _has_content(target, sha256):
-                    self.discard(url)
-                    return name
             if noted:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(f"{self.partial_file(url)}.json")
-            os.replace(source, target)
+            for number in sorted({digits, max(digits, DIGITS), MANY_DIGITS}):
+                name = file_name(url, number, extension)
+                target = os.path.join(self.path, name)
+                if name != own and number != MANY_DIGITS:
+                    try:
+                        rename_exclusively(source, target)
+                        break
+                    except FileExistsError:
+                        if name != (own := own or records.path_of(url)):
+                            if not _has_content(target, sha256) or records.is_recorded(name):
+                                continue
+                            os.unlink(source)
+                            break
+                os.replace(source, target)
+                break
             if self._durable:
                 sync_folder(self.path)
         if own is not None and own != name:
@@ -183,6 +210,28 @@ class Folder:
         """Have a file on the disk, where that is wanted."""
         if self._durable:
             os.fsync(descriptor)
+
+
+def rename_exclusively(source: str, target: str) -> None:
+    """Rename a file; nobody else's is replaced, whoever makes it at the same moment.
+
+    Where the file system has no links, the name is reserved with an empty file first.
+
+    Raises:
+        FileExistsError: there is something of that name.
+    """
+    if os.name == "nt":
+        os.rename(source, target)
+        return
+    try:
+        os.link(source, target)
+    except FileExistsError:
+        raise
+    except OSError:
+        os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+        os.replace(source, target)
+    else:
+        os.unlink(source)
 
 
 def _has_content(path: str, sha256: str) -> bool:
@@ -250,7 +299,7 @@ class Body:
         """
         self.size += len(chunk)
         if self._most_bytes is not None and self.size > self._most_bytes:
-            raise TooLarge(f"has more than {self._most_bytes:,} bytes")
+            raise too_large(self._most_bytes)
         if len(self.start) < SNIFFED_BYTES:
             self.start += chunk[: SNIFFED_BYTES - len(self.start)]
             if self._unchecked and len(self.start) == SNIFFED_BYTES:

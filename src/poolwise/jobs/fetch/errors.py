@@ -119,3 +119,13 @@ class ServerBusy(Transient):
     def __init__(self, sentence: str) -> None:
         super().__init__(sentence)
         self.retry_after: float | None = None
+
+
+def counted(number: int, noun: str) -> str:
+    """Write a number of things: "1 byte", "65,536 bytes"."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def too_large(most_bytes: int) -> TooLarge:
+    """Return the error of a body that has more bytes than that."""
+    return TooLarge(f"has more than {counted(most_bytes, 'byte')}")

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from poolwise.jobs.fetch.transport import Head, Reply, Transport
 
 import poolwise
-from poolwise import Journal, UsageError
+from poolwise import Journal, TaskError, UsageError
 from poolwise._core.job import Decision, Ended, Final, GroupLimits, Job, RetryAfter
 from poolwise._core.model import check_number
 from poolwise._core.stage import JobStage, check_stage_options
@@ -35,6 +35,7 @@ from poolwise.jobs._records import journal_path
 from poolwise.jobs.fetch import check, names, settle, urls
 from poolwise.jobs.fetch.body import Body, Folder, Partial
 from poolwise.jobs.fetch.check import Image
+from poolwise.jobs.fetch.earlier import Earlier, is_there
 from poolwise.jobs.fetch.errors import (
     BadReply,
     BadUrl,
@@ -142,9 +143,10 @@ class Settings:
             raise UsageError(f"verify is {self.verify!r}; it must be one of {', '.join(map(repr, _VERIFY))}")
         if self.any and self.verify == "decode":
             raise UsageError("any=True keeps files that are no images, and verify='decode' decodes images: choose one")
-        if not self.user_agent.isprintable() or not self.user_agent.isascii() or not self.user_agent:
+        agent = self.user_agent
+        if not isinstance(agent, str) or not (agent and agent.isprintable() and agent.isascii()):
             raise UsageError(f"user_agent is {self.user_agent!r}; it must be printable ASCII")
-        if self.ca_file is not None and not os.path.isfile(self.ca_file):
+        if self.ca_file is not None and not (isinstance(self.ca_file, str) and os.path.isfile(self.ca_file)):
             raise UsageError(f"ca_file is {self.ca_file!r}, and there is no such file")
 
 
@@ -185,6 +187,11 @@ def fetch(
     """
     from poolwise._api import run_job
 
+    for name in options:
+        if name not in FetchOptions.__annotations__ and name != "key":
+            known = ", ".join(sorted(FetchOptions.__annotations__.keys() - {"retry"}))
+            raise UsageError(f"fetch has no option {name!r}; there are: {known}")
+    _check_lines(lines)
     fetcher, journal, job, run_options = _prepared(destination, dict(options))
     items = _Targets(lines)
     run_options.setdefault("total", len(items))
@@ -223,11 +230,7 @@ def _prepared(
     require("pycurl", "fetch", "the fetch job needs pycurl")
     if settings.verify == "decode":
         require("PIL.Image", "images", "verify='decode' needs Pillow")
-    if not os.fspath(destination):
-        raise UsageError("destination is empty; it must name a folder")
-    path = os.path.abspath(destination)
-    if os.path.exists(path) and not os.path.isdir(path):
-        raise UsageError(f"{path!r} is not a folder")
+    path = _folder_path(destination)
     try:
         folder = Folder(path, min_free_bytes=limits.min_free_bytes, durable=settings.durable)
     except StorageFailed as error:
@@ -236,6 +239,27 @@ def _prepared(
     run_options.setdefault("hint", "io")
     fetcher = Fetcher(folder, settings, limits, os.path.abspath(journal.path))
     return fetcher, journal, _job(settings, limits), run_options
+
+
+def _folder_path(destination: Any) -> str:
+    """Return the absolute path of DST, where it can be one."""
+    name = os.fspath(destination) if isinstance(destination, str | os.PathLike) else None
+    if not isinstance(name, str) or not name or "\0" in name:
+        raise UsageError(f"destination is {destination!r}; it must be the path of a folder")
+    path = os.path.abspath(name)
+    if os.path.exists(path) and not os.path.isdir(path):
+        raise UsageError(f"{path!r} is not a folder")
+    if os.path.islink(path) and not os.path.exists(path):
+        raise UsageError(f"{path!r} is a link to {os.readlink(path)!r}, where there is nothing; make that folder first")
+    return path
+
+
+def _check_lines(lines: Any) -> None:
+    """Raise UsageError where these are no lines."""
+    if isinstance(lines, str | bytes):
+        raise UsageError(f"the URLs are one text, {lines[:80]!r}; give a list of them: [url]")
+    if not isinstance(lines, Iterable):
+        raise UsageError(f"the URLs are {lines!r}; give something that can be iterated over, such as a list of texts")
 
 
 def _sorted_options(options: dict[str, Any]) -> tuple[Settings, FetchLimits, dict[str, Any]]:
@@ -256,10 +280,12 @@ def _journal(given: Any, folder: str, settings: Settings) -> Journal:
 
     def again(recorded: Recorded) -> bool:
         """Say whether a URL is asked for again: its file is gone, or is to be compared, and was not in this run."""
+        if recorded.error is not None:
+            return recorded.started < began and may_pass(recorded.error)
         value = recorded.value
         if not isinstance(value, Fetched):
             return False
-        return (settings.update and recorded.started < began) or not _is_there(folder, value)
+        return (settings.update and recorded.started < began) or not is_there(folder, value)
 
     return replace(
         journal,
@@ -269,11 +295,12 @@ def _journal(given: Any, folder: str, settings: Settings) -> Journal:
     )
 
 
-def _is_there(folder: str, value: Fetched) -> bool:
-    try:
-        return os.stat(os.path.join(folder, value.path)).st_size == value.bytes
-    except OSError:
-        return False
+def may_pass(error: TaskError) -> bool:
+    """Say whether what failed in an earlier run is tried again anyway.
+
+    The disk may have room now; and a line that is no URL costs nothing, and may be another one under the same number.
+    """
+    return isinstance(error.__cause__, StorageFailed | BadUrl)
 
 
 def _job(settings: Settings, limits: FetchLimits) -> Job:
@@ -304,7 +331,7 @@ def key_of(target: Target) -> str:
     return target.key
 
 
-class _Good:
+class GoodUrls:
     """The URLs among some lines; as often as wanted, without a copy."""
 
     def __init__(self, lines: list[str | BadLine]) -> None:
@@ -316,7 +343,7 @@ class _Good:
 
 def targets(lines: list[str | BadLine]) -> Iterator[Target]:
     """Give the items of a run, one by one; names are told apart before the first."""
-    clashes = names.Clashes(_Good(lines))
+    clashes = names.Clashes(GoodUrls(lines))
     for line, (key, url) in zip(lines, urls.keys(lines)):
         if isinstance(url, Url):
             yield Target(key, cast("str", line), clashes.digits(url))
@@ -325,10 +352,16 @@ def targets(lines: list[str | BadLine]) -> Iterator[Target]:
 
 
 class _Targets:
-    """The items of a run; blank lines are passed over."""
+    """The items of a run; blank lines are passed over. An item that is no text costs itself."""
 
     def __init__(self, lines: Iterable[str | BadLine]) -> None:
-        self._lines = [line for line in lines if isinstance(line, BadLine) or line.strip()]
+        _check_lines(lines)
+        self._lines: list[str | BadLine] = []
+        for number, line in enumerate(lines):
+            if not isinstance(line, str | BadLine):
+                line = BadLine(f"item {number}", f"is no text, but of the type {type(line).__qualname__}")
+            if isinstance(line, BadLine) or line.strip():
+                self._lines.append(line)
 
     def __len__(self) -> int:
         return len(self._lines)
@@ -352,17 +385,16 @@ class Fetcher:
         self.settings = settings
         self._folder = folder
         self._limits = limits
-        self._journal = journal
+        self._earlier = Earlier(journal)
         self._in_threads = settings.durable or settings.verify == "decode"
         self._keep_seconds = 0.0
         self._lock = threading.Lock()
         self._transport: Transport | None = None
         self._decoders: Any = None
-        self._reader: Any = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _fetcher_of, (
-            self._folder.path, self.settings, self._limits, self._journal,
+            self._folder.path, self.settings, self._limits, self._earlier.journal,
         )  # fmt: skip
 
     async def __call__(self, target: Target) -> Fetched:
@@ -375,7 +407,9 @@ class Fetcher:
             raise BadUrl(target.text)
         self._folder.check_space()
         url = urls.parse(target.text)
-        known = self._known(url) if self.settings.update else None
+        known = self._earlier.fetched(url) if self.settings.update else None
+        if known is not None and not is_there(self._folder.path, known):
+            known = None
         fetched = await self._fetch(url, target.digits, known)
         return fetched if fetched is not None else cast("Fetched", await self._fetch(url, target.digits, known))
 
@@ -426,7 +460,7 @@ class Fetcher:
                 self.decoders.check(path)
             extension = image.extension if image is not None else _plain_extension(url, body.start)
             own, sha256 = None if known is None else known.path, body.sha256()
-            name = self._folder.place(url, digits, extension, sha256, own=own, noted=noted)
+            name = self._folder.place(url, digits, extension, sha256, own=own, records=self._earlier, noted=noted)
         except FetchError as error:
             error.note(final_url=head.url.text, status=head.status, seconds=reply.seconds)
             raise
@@ -495,16 +529,6 @@ class Fetcher:
                 )
         return self._decoders
 
-    def _known(self, url: Url) -> Fetched | None:
-        """Return what an earlier run fetched from a URL, where that is still there."""
-        from poolwise._runtime.journal_reader import Reader
-
-        with self._lock:
-            self._reader = self._reader or Reader(self._journal)
-            recorded = self._reader.find(url.text)
-        value = None if recorded is None else recorded.value
-        return value if isinstance(value, Fetched) and _is_there(self._folder.path, value) else None
-
     def close(self) -> None:
         """Let go of connections, and of child processes."""
         with self._lock:
@@ -512,8 +536,7 @@ class Fetcher:
                 self._transport.close()
             if self._decoders is not None:
                 self._decoders.close()
-            if self._reader is not None:
-                self._reader.close()
+        self._earlier.close()
 
     @property
     def limits(self) -> FetchLimits:
@@ -556,7 +579,7 @@ class _Visit:
         if head.status == 206:
             if self._partial is None:
                 raise BadReply("answers with a part of it (206) that was not asked for")
-            if not self._partial.continued_by(headers.get("content-range", "")):
+            if _is_encoded(headers) or not self._partial.continued_by(headers.get("content-range", "")):
                 self._fetcher.folder.discard(self._url)
                 raise Incomplete("answers with another part of it than the one that was asked for")
             resumed = self._partial.size
@@ -573,12 +596,15 @@ class _Visit:
 
 def _validator(headers: dict[str, str]) -> str:
     """Return what If-Range knows a body by: a strong ETag, else Last-Modified; "" where it cannot be resumed."""
-    if headers.get("content-encoding", "identity").lower() not in ("identity", ""):
-        return ""
-    if headers.get("accept-ranges", "").lower() == "none":
+    if _is_encoded(headers) or headers.get("accept-ranges", "").lower() == "none":
         return ""
     etag = headers.get("etag", "")
     return etag if etag.startswith('"') and etag.isprintable() else headers.get("last-modified", "")
+
+
+def _is_encoded(headers: dict[str, str]) -> bool:
+    """Say whether ranges count bytes of something else than the file."""
+    return headers.get("content-encoding", "").lower() not in ("identity", "")
 
 
 def _conditions(known: Fetched | None) -> dict[str, str]:
@@ -603,10 +629,6 @@ def _is_refused(tag: str, user_agent: str) -> bool:
     return False
 
 
-def _plain_extension(url: Url, start: bytes) -> str:
-    """Return the extension of a file that is no whole image: the URL's, where the name does not hold it anyway."""
-    stem, _ = names.stem(url)
-    extension = names.url_extension(url)
-    if not extension or stem.lower().endswith(f".{extension}"):
-        return ""
-    return "html" if check.other_kind(start) == "an HTML page" else extension
+def _plain_extension(url: Url, start: bytes) -> str | None:
+    """Return the extension of a file that is no whole image; None where it is the URL's own."""
+    return names.page_extension(url) if check.other_kind(start) == "an HTML page" else None

@@ -11,6 +11,7 @@ import hashlib
 import re
 import unicodedata
 from collections.abc import Iterable
+from typing import NamedTuple
 from urllib.parse import unquote
 
 from poolwise.jobs._names import digest, folded
@@ -21,47 +22,47 @@ DIGITS = 8
 MANY_DIGITS = 32
 
 _EXTENSION = re.compile(r"\.([A-Za-z0-9]{1,8})$")
-_IMAGE_EXTENSIONS = frozenset(
+_REPLACED = frozenset(
     [
-        "jpg",
-        "jpeg",
-        "jpe",
-        "jfif",
-        "png",
-        "gif",
-        "webp",
-        "bmp",
-        "dib",
-        "tif",
-        "tiff",
-        "avif",
-        "heic",
-        "heif",
-        "apng",
-        "mpo",
-        "svg",
-        "ico",
-        "php",
-        "asp",
-        "aspx",
-        "cgi",
-        "jsp",
+        "jpg", "jpeg", "jpe", "jfif", "png", "gif", "webp", "bmp", "dib", "tif", "tiff", "avif", "heic", "heif", "apng",
+        "mpo", "svg", "ico", "php", "asp", "aspx", "cgi", "jsp",
     ]
-)
+)  # fmt: skip
+"""Extensions of URLs that give way to that of what was found."""
+
+HTML = "html"
+_ADDED = re.compile(rf"(?:\.(?:{'|'.join(sorted({*_REPLACED, HTML}))}))+$")
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f<>:\"/\\|?*]")
 _RESERVED = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|clock\$|com[0-9¹²³]|lpt[0-9¹²³])(\.|$)", re.IGNORECASE)
-_LIKE_A_SUFFIX = re.compile(r"-(?:[0-9a-f]{8}|[0-9a-f]{32})$", re.IGNORECASE)
+_LIKE_A_SUFFIX = re.compile(r"-(?:[0-9a-f]{8}|[0-9a-f]{32})(\.[a-z0-9]{1,8})?$")
 
 
-def stem(url: Url) -> tuple[str, bool]:
-    """Return the name without extension, and whether it was so long that it had to be cut."""
+class Stem(NamedTuple):
+    """What the URL says of a name.
+
+    Attributes:
+        text: the name, without an extension that gives way to that of what was found.
+        extension: of the URL, in lower case, or "".
+        cut: the name was so long that it had to be cut.
+    """
+
+    text: str
+    extension: str
+    cut: bool
+
+
+def stem(url: Url) -> Stem:
+    """Return what the URL says of its file's name."""
     path = url.path.partition("?")[0]
     segment = path.rstrip("/").rpartition("/")[2]
     text = unicodedata.normalize("NFC", unquote(segment, errors="replace"))
-    text = text.replace("\\", "/").rpartition("/")[2]
+    text = text.replace("\\", "/").rpartition("/")[2].rstrip(". ")
     match = _EXTENSION.search(text)
-    if match is not None and match[1].lower() in _IMAGE_EXTENSIONS:
+    extension = match[1].lower() if match is not None else ""
+    if match is not None and extension in _REPLACED:
         text = text[: match.start()]
+    elif match is not None and not text[: match.start()].strip(". "):
+        extension = ""  # It is the whole name.
     text = "".join(each if each.isprintable() else "_" for each in _UNSAFE.sub("_", text))
     text = text.strip(". ") or url.host.replace(":", "_").strip(". ")
     if text.startswith("-"):
@@ -72,27 +73,41 @@ def stem(url: Url) -> tuple[str, bool]:
         text = whole[:MOST_STEM_BYTES].decode("utf-8", "ignore").rstrip(". ")
     if _RESERVED.match(text):
         text = f"_{text}"
-    return text, cut
+    return Stem(text, "" if _RESERVED.match(extension) else extension, cut)
 
 
-def file_name(url: Url, digits: int, extension: str) -> str:
+def file_name(url: Url, digits: int, extension: str | None) -> str:
     """Return the name of the file.
 
     Args:
         url: what it was fetched from.
         digits: how many of the URL's SHA-256 to add: 0, `DIGITS` or `MANY_DIGITS`.
-        extension: of the type that was found, such as "jpg", or "".
+        extension: of the type that was found, such as "jpg", or ""; None where the URL's own is to stay.
     """
-    text, _ = stem(url)
-    if digits:
-        text = f"{text}-{digest(url.text)[:digits]}"
-    return f"{text}.{extension}" if extension else text
+    text, own, _ = stem(url)
+    end = f".{extension}" if extension else ""
+    if extension is None and own:
+        end = f".{own}"
+        if text.lower().endswith(end) and len(text) > len(end):
+            text, end = text[: -len(end)], text[-len(end) :]
+    return f"{text}-{digest(url.text)[:digits]}{end}" if digits else f"{text}{end}"
 
 
-def url_extension(url: Url) -> str:
-    """Return the extension that the URL gives, in lower case, or ""."""
-    match = _EXTENSION.search(unquote(url.path.partition("?")[0], errors="replace"))
-    return match[1].lower() if match is not None and not _RESERVED.match(match[1]) else ""
+def page_extension(url: Url) -> str | None:
+    """Return the extension of a file that is an HTML page: None where the URL's own is to stay."""
+    return HTML if stem(url).extension in _REPLACED else None
+
+
+def could_be(name: str, found: Iterable[Url]) -> bool:
+    """Say whether a file of this name could be that of one of some URLs."""
+    bare = _bare(name)
+    wanted = {bare, *(_ADDED.sub("", _LIKE_A_SUFFIX.sub(end, bare)) for end in ("", r"\1"))}
+    return any(_bare(stem(url).text) in wanted for url in found)
+
+
+def _bare(text: str) -> str:
+    """Return what two names must differ in, whatever extensions are added to them."""
+    return _ADDED.sub("", folded(text))
 
 
 class Clashes:
@@ -105,27 +120,28 @@ class Clashes:
     """
 
     def __init__(self, urls: Iterable[Url]) -> None:
-        self._shared = _shared((_number(folded(stem(url)[0])), _number(url.text)) for url in urls)
+        self._shared = _shared((_number(_bare(stem(url).text)), _number(url.text)) for url in urls)
         self._twins: frozenset[int] = frozenset()
         if self._shared:
             self._twins = _shared(
-                (_number(self._with_digits(url)), _number(url.text)) for url in urls if self._needs_digits(url)
+                (self._with_digits(url), _number(url.text)) for url in urls if self._needs_digits(url)
             )
 
     def digits(self, url: Url) -> int:
         """Return how many digits the name needs: 0, `DIGITS`, or `MANY_DIGITS` where those would not tell it apart."""
         if not self._needs_digits(url):
             return 0
-        return MANY_DIGITS if _number(self._with_digits(url)) in self._twins else DIGITS
+        return MANY_DIGITS if self._with_digits(url) in self._twins else DIGITS
 
     def _needs_digits(self, url: Url) -> bool:
-        text, cut = stem(url)
-        known = folded(text)
-        return cut or _LIKE_A_SUFFIX.search(known) is not None or _number(known) in self._shared
+        text, _, cut = stem(url)
+        bare = _bare(text)
+        return cut or _LIKE_A_SUFFIX.search(bare) is not None or _number(bare) in self._shared
 
     @staticmethod
-    def _with_digits(url: Url) -> str:
-        return folded(file_name(url, DIGITS, ""))
+    def _with_digits(url: Url) -> int:
+        text, own, _ = stem(url)
+        return _number(f"{_bare(text).removesuffix(f'.{own}')}-{digest(url.text)[:DIGITS]}")
 
 
 def _number(text: str) -> int:

@@ -17,13 +17,14 @@ import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import urljoin
 from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined]
 
 import pycurl
 
 from poolwise.jobs.fetch import addresses
+from poolwise.jobs.fetch.encodings import Decompressor, Sink, decompressors
 from poolwise.jobs.fetch.errors import (
     AddressRefused,
     BadReply,
@@ -38,6 +39,8 @@ from poolwise.jobs.fetch.errors import (
     TlsFailed,
     TooLarge,
     TooSlow,
+    counted,
+    too_large,
 )
 from poolwise.jobs.fetch.limits import FetchLimits
 from poolwise.jobs.fetch.multi import Multi
@@ -68,20 +71,13 @@ class Head:
     headers: dict[str, str] = field(default_factory=dict)
 
 
-class Sink(Protocol):
-    """Takes a body."""
-
-    def write(self, chunk: bytes) -> None:
-        """Take the next bytes, already decompressed; what it raises ends the request, and is raised by `get`."""
-
-
 @dataclass(slots=True)
 class Reply:
     """How a request ended.
 
     Attributes:
         head: of the last response.
-        bytes: of its body, decompressed.
+        bytes: of its body, as received.
         seconds: wall time of each phase: dns, connect, tls, first_byte, body.
     """
 
@@ -91,7 +87,8 @@ class Reply:
 
 
 Receive = Callable[[Head], Sink | None]
-"""Is told of a response that is wanted (2xx, 304, 416), and gives what takes its body; None drops it."""
+"""Is told of a response that is wanted (2xx, 304, 416), and gives what takes its body, decompressed; None drops it.
+What that raises ends the request, and is raised by `get`."""
 
 
 class Transport:
@@ -140,9 +137,8 @@ class Transport:
             if target.origin != asked.origin:
                 userinfo = ""
             asked = target
-        endless = RedirectRefused(
-            f"leads on and on: more than {self.limits.max_redirects} redirects, last to {asked.text}"
-        )
+        most = counted(self.limits.max_redirects, "redirect")
+        endless = RedirectRefused(f"leads on and on: more than {most}, last to {asked.text}")
         endless.note(final_url=asked.text, status=reply.head.status, seconds=reply.seconds)
         raise endless
 
@@ -153,8 +149,10 @@ class Transport:
                 raise RedirectRefused(f"answers {reply.head.status}, a redirect, without saying where to")
             try:
                 return parse(urljoin(asked.text, location))
-            except (BadUrl, ValueError) as error:
+            except BadUrl as error:
                 raise RedirectRefused(f"leads to {location[:200]!r}, which {error}") from None
+            except ValueError as error:
+                raise RedirectRefused(f"leads to {location[:200]!r}, which is no URL: {error}") from None
         except RedirectRefused as error:
             error.note(final_url=asked.text, status=reply.head.status, seconds=reply.seconds)
             raise
@@ -225,8 +223,8 @@ class _Handle:
         curl.setopt(pycurl.NOPROXY, "")  # Who goes through a proxy is decided in `_proxy_of`, and nowhere else.
         curl.setopt(pycurl.BUFFERSIZE, _BUFFER_BYTES)
         curl.setopt(pycurl.USERAGENT, transport.user_agent)
-        # Nothing is asked for compressed, as images are that already; what comes so all the same is decompressed.
-        curl.setopt(pycurl.ACCEPT_ENCODING, "gzip, deflate")
+        # Nothing is asked for compressed, as images are that already; what comes so all the same is decompressed here.
+        curl.setopt(pycurl.HTTP_CONTENT_DECODING, 0)
         # Every call into Python waits for the GIL: a header line costs an append, and nothing reports progress.
         curl.setopt(pycurl.HEADERFUNCTION, self._lines.append)
         curl.setopt(pycurl.WRITEFUNCTION, self._take_body)
@@ -249,6 +247,7 @@ class _Handle:
         self._receive: Receive | None = None
         self._head: Head | None = None
         self._sink: Sink | None = None
+        self._decompressors: list[Decompressor] = []
         self._error: BaseException | None = None
         self._verdict: FetchError | None = None
         self._refused: list[str] = []
@@ -306,6 +305,12 @@ class _Handle:
                 raise problem
         if not self._begun:
             self._begin()
+        if self._error is None:
+            try:
+                for each in self._decompressors:
+                    each.finish()
+            except Incomplete as error:
+                self._error = error
         found = self._error or self._verdict
         if found is not None:
             if isinstance(found, FetchError):
@@ -341,7 +346,10 @@ class _Handle:
         if self._sink is None:
             self._dropped += len(chunk)
             return 0 if self._dropped > _DRAINED_BYTES else None
+        most = self._limits.max_bytes
         try:
+            if most is not None and self._body_bytes > most:  # libcurl before 8.4 looks at Content-Length only.
+                raise too_large(most)
             if self._limits.min_bytes_per_second is not None:
                 self._check_pace(self._limits.min_bytes_per_second)
             self._sink.write(chunk)
@@ -373,7 +381,10 @@ class _Handle:
             if head.status in _REDIRECTS:
                 return
             if head.status in (200, 203, 206, 304, 416):
-                self._sink = self._receive(head)
+                self._sink = sink = self._receive(head)
+                if sink is not None and (encodings := head.headers.get("content-encoding")):
+                    self._decompressors = decompressors(sink, encodings)
+                    self._sink = next(iter(self._decompressors), sink)
             else:
                 self._verdict = _status_error(head)
         except BaseException as error:
@@ -403,9 +414,6 @@ class _Handle:
     def _too_long(self) -> str:
         return f"took longer than {self._limits.total_seconds:g} s"
 
-    def _too_large(self) -> TooLarge:
-        return TooLarge(f"has more than {self._limits.max_bytes:,} bytes")
-
     def _problem(self, code: int, said: str) -> BaseException | None:
         """Return what an error of libcurl means; None where the response will do all the same."""
         if self._proxied and not self.curl.getinfo(pycurl.RESPONSE_CODE):  # What came was the proxy's own answer.
@@ -422,18 +430,20 @@ class _Handle:
             return AddressRefused(self._refused[0])
         if code == pycurl.E_OPERATION_TIMEDOUT:
             return self._timeout(said)
-        if code == pycurl.E_FILESIZE_EXCEEDED:
-            return self._too_large()
+        if code == pycurl.E_FILESIZE_EXCEEDED and self._limits.max_bytes is not None:
+            return too_large(self._limits.max_bytes)
         if code == _HEADER_TOO_LARGE or (not self._begun and _is_too_large(self._lines, self._limits.max_header_bytes)):
             return _header_too_large(self._limits.max_header_bytes)
         cls, sentence = _PROBLEMS.get(code, (ConnectionFailed, "could not be fetched"))
         if self._body_bytes and code in (pycurl.E_RECV_ERROR, pycurl.E_PARTIAL_FILE):
-            cls, sentence = Incomplete, f"broke off after {self._body_bytes:,} bytes"
+            cls, sentence = Incomplete, f"broke off after {counted(self._body_bytes, 'byte')}"
         return cls(f"{sentence}{f' ({said})' if said else ''}")
 
     def _timeout(self, said: str) -> FetchError:
         limits = self._limits
         if "too slow" in said:
+            if not self._begun and self.curl.getinfo(pycurl.STARTTRANSFER_TIME):
+                return ConnectionFailed(f"did not come to the end of its header within {limits.read_seconds:g} s")
             return ConnectionFailed(f"sent nothing for {limits.read_seconds:g} s")
         if not self.curl.getinfo(pycurl.PRETRANSFER_TIME):
             within = min(each for each in (limits.connect_seconds, limits.total_seconds) if each is not None)
@@ -454,8 +464,6 @@ _PROBLEMS: dict[int, tuple[type[FetchError], str]] = {
     pycurl.E_SEND_ERROR: (ConnectionFailed, "closed the connection"),
     pycurl.E_RECV_ERROR: (ConnectionFailed, "closed the connection"),
     pycurl.E_PARTIAL_FILE: (Incomplete, "broke off"),
-    pycurl.E_BAD_CONTENT_ENCODING: (BadReply, "has a body that cannot be decompressed"),
-    pycurl.E_WRITE_ERROR: (BadReply, "has a body that cannot be decompressed"),
     pycurl.E_UNSUPPORTED_PROTOCOL: (BadReply, "answers with something that is not HTTP"),
     _WEIRD_SERVER_REPLY: (BadReply, "answers with something that is not HTTP"),
     pycurl.E_URL_MALFORMAT: (BadUrl, "is no URL for libcurl"),
@@ -490,7 +498,7 @@ def _is_too_large(lines: list[bytes], most_bytes: int) -> bool:
 
 
 def _header_too_large(most_bytes: int) -> TooLarge:
-    return TooLarge(f"sends more than {most_bytes:,} bytes of header")
+    return TooLarge(f"sends more than {counted(most_bytes, 'byte')} of header")
 
 
 def _status_error(head: Head) -> FetchError:
