@@ -25,7 +25,7 @@ check: $(READY)
 
 # The documentation, as a site in build/site. A link that leads nowhere is an error.
 docs: $(DOCS)
-	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 	@echo "the documentation is in build/site/index.html"
 
 # The pages of the tour, measured anew; nothing else should run meanwhile.

@@ -4,7 +4,7 @@
     python benchmarks/peers.py                       # all of them, as a Markdown table; two minutes
 
 Needs `pip install poolwise[peers]`. Each cell is a fresh process that is given ten seconds. Two workers run eight
-items, and item 2 misbehaves, except where the probe says otherwise. Each pool is called in the way of its own
+items of 50 ms, and item 2 misbehaves, except where the probe says otherwise. Each pool is called in the way of its own
 documentation that tells most of single items. POSIX only.
 """
 
@@ -35,6 +35,7 @@ PROBES = {
 POOLS = ("poolwise", "ProcessPoolExecutor", "multiprocessing.Pool", "joblib", "mpire", "pebble")
 ITEMS = 8
 BAD = 2
+WORK_SECONDS = 0.05
 LIMIT_SECONDS = 10.0
 
 
@@ -46,26 +47,28 @@ class Stubborn(Exception):
 
 
 def kill(item: int) -> int:
+    time.sleep(WORK_SECONDS)
     if item == BAD:
         os.kill(os.getpid(), signal.SIGKILL)
     return item
 
 
 def leave(item: int) -> int:
+    time.sleep(WORK_SECONDS)
     if item == BAD:
         os._exit(0)
     return item
 
 
 def raise_stubborn(item: int) -> int:
+    time.sleep(WORK_SECONDS)
     if item == BAD:
         raise Stubborn("one", "two")
     return item
 
 
 def sleep(item: int) -> int:
-    if item == BAD:
-        time.sleep(60)
+    time.sleep(60 if item == BAD else WORK_SECONDS)
     return item
 
 
@@ -274,12 +277,15 @@ def _ended(command: list[str], **variables: str) -> tuple[int | None, str, str]:
 
 
 def table() -> Iterator[str]:
-    """Yield the lines of the table of all cells."""
-    yield f"| probe | | {' | '.join(POOLS)} |"
-    yield f"|{'---|' * (len(POOLS) + 2)}"
-    for probe, what in PROBES.items():
+    """Yield the lines of a table of the probes, and of one of all cells."""
+    yield from ("| probe | what happens |", "|---|---|")
+    yield from (f"| `{probe}` | {what} |" for probe, what in PROBES.items())
+    yield ""
+    yield f"| probe | {' | '.join(POOLS)} |"
+    yield f"|{'---|' * (len(POOLS) + 1)}"
+    for probe in PROBES:
         print(f"{probe} ...", file=sys.stderr)
-        yield f"| `{probe}` | {what} | {' | '.join(cell(probe, pool) for pool in POOLS)} |"
+        yield f"| `{probe}` | {' | '.join(cell(probe, pool) for pool in POOLS)} |"
     yield ""
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("joblib", "mpire", "pebble"))
     version = ".".join(map(str, sys.version_info[:3]))

@@ -83,7 +83,8 @@ def _index(parts: dict[str, list[Told]], machine: str, scale: float) -> Iterator
     yield from (MADE, "", "# The tour", "")
     yield (
         f"{LESSONS} lessons on threads, processes and what decides between them. Each is a short program for the "
-        "standard library (lessons 20 to 23 need Pillow), which was run and measured; the same with poolwise stands beside it."
+        "standard library (lessons 20 to 23 need Pillow), which was run and measured; the same with poolwise stands "
+        "beside it."
     )
     yield from ("", machine, "")
     yield (

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 from typing import Any
+
+from typer.testing import CliRunner
+
+from poolwise.cli.app import app
 
 _HELP = re.compile(r"^<!-- help:(.*?)-->$", re.MULTILINE)
 
@@ -17,11 +18,7 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 
 
 def _help(command: list[str]) -> str:
-    said = subprocess.run(
-        [sys.executable, "-m", "poolwise", *command, "--help"],
-        env={**os.environ, "COLUMNS": "100", "NO_COLOR": "1"},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return said.stdout.strip()
+    said = CliRunner().invoke(app, [*command, "--help"], prog_name="poolwise", env={"COLUMNS": "100"})
+    if said.exit_code != 0:
+        raise SystemExit(f"poolwise {' '.join(command)} --help failed: {said.output}")
+    return said.output.strip()
