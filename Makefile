@@ -1,4 +1,4 @@
-# make run | test | check | soak | bench | zoo | clean. Needs Python >= 3.11 and make; everything else comes into .venv.
+# make run | test | check | docs | tour | soak | bench | zoo | clean. Needs Python >= 3.11 and make; everything else comes into .venv.
 # Another interpreter: make PYTHON=python3.13 test
 
 PYTHON ?= python3
@@ -6,8 +6,9 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 READY := .venv/.ready
 PEERS := .venv/.ready-peers
+DOCS := .venv/.ready-docs
 
-.PHONY: run test check soak bench zoo clean
+.PHONY: run test check docs tour soak bench zoo clean
 .DELETE_ON_ERROR:
 
 # Both jobs, serially and under "auto", with a report of each.
@@ -23,6 +24,15 @@ check: $(READY)
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
+
+# The documentation, as a site in build/site. A link that leads nowhere is an error.
+docs: $(DOCS)
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+	@echo "the documentation is in build/site/index.html"
+
+# The pages of the tour, measured anew; nothing else should run meanwhile.
+tour: $(READY)
+	@$(BIN)/python benchmarks/tour_page.py docs/tour
 
 # The same faults again and again; takes long.
 soak: $(READY)
@@ -52,4 +62,8 @@ $(READY): pyproject.toml constraints.txt
 
 $(PEERS): $(READY)
 	@$(PIP) install -c constraints.txt -e '.[peers]'
+	@touch $@
+
+$(DOCS): $(READY)
+	@$(PIP) install -c constraints.txt -e '.[docs]'
 	@touch $@

@@ -92,7 +92,9 @@ def test_what_values_depend_on_is_told(make: Callable[[Any], Any], first: Any, s
     assert owner_of(make(first)) == owner_of(make(first))
 
 
-@pytest.mark.parametrize("make", [closing, default, lambda kk: Times(kk).go, Called], ids=["closing", "default", "method", "object"])
+@pytest.mark.parametrize(
+    "make", [closing, default, lambda kk: Times(kk).go, Called], ids=["closing", "default", "method", "object"]
+)
 def test_another_surrounding_is_a_mismatch(make: Callable[[Any], Any], tmp_path: Path) -> None:
     """Old values are never given as those of another function; the difference is said in clear text."""
     path = tmp_path / "run.db"

@@ -170,6 +170,7 @@ class AsyncGroup(LaneGroup):
         if loop is not None and self._thread is threading.current_thread():
             if len(self._outbox) == 1:
                 loop.call_soon(self._empty_outbox)
+                self.tick_while_busy()  # Before that an item may block the loop.
         else:
             self._empty_outbox()
 
@@ -177,6 +178,11 @@ class AsyncGroup(LaneGroup):
         with self._outbox_lock:
             while self._outbox:
                 self._deliver(self._outbox.popleft())
+
+    def tick(self, now: float) -> bool:
+        """See `LaneGroup.tick`; what a loop that is blocked would have told is told here."""
+        self._empty_outbox()
+        return super().tick(now)
 
     def put(self, batch: Batch) -> None:
         """Queue a batch."""

@@ -63,7 +63,7 @@ _VERIFY = ("structure", "decode")
 class FetchOptions(RunOptions, total=False):
     """What is fetched, and how; options of `poolwise.run` come on top.
 
-    Keys:
+    Attributes:
         any: fetch files of any kind; otherwise only images that are whole are kept.
         verify: "structure" reads magic bytes, size and completeness; "decode" also decodes every pixel, in a child
             process.

@@ -28,9 +28,9 @@ class FetchLimits:
         connect_seconds: until a connection stands, name and TLS included.
         read_seconds: without a byte, to the next whole second.
         total_seconds: for one attempt, all its redirects included.
-        min_bytes_per_second, slow_seconds: a body that is slower than that, on average, for so long is ended; 0 is no
-            limit.
-        max_bytes: of a body, as received.
+        min_bytes_per_second: a body that is slower than that, on average, for `slow_seconds` is ended; 0 is no limit.
+        slow_seconds: see there.
+        max_bytes: of a body, as received (libcurl 8.4 and later; before, only as Content-Length says).
         max_decoded_bytes: of a body, after decompression.
         max_redirects: followed.
         max_header_bytes: of one response; at most 290,000.

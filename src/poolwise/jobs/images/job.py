@@ -47,7 +47,7 @@ SAMPLES = 3
 class ImagesOptions(Operations, RunOptions, total=False):
     """Operations, what else is wanted, and options of `poolwise.run`.
 
-    Keys:
+    Attributes:
         in_place: results take the place of the originals.
         force: process everything again, and go on with a journal that belongs to something else.
         retry_failed: try again what failed in an earlier run.

@@ -31,7 +31,7 @@ _REDUCING_GAP = 2  # Of Image.thumbnail: what it decodes is at least so many tim
 class Operations(TypedDict, total=False):
     """What is done to each image, in the order in which the operations are written.
 
-    Keys:
+    Attributes:
         fit: shrink, never enlarge, into this width and height (a number means both), keeping the proportions.
         fill: scale to cover this width and height, keeping the proportions, and cut off what stands over, evenly.
         resize: scale to this width and height, whatever the proportions.
