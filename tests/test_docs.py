@@ -37,6 +37,8 @@ _BLOCK = re.compile(
     r"(?:(?P=indent)```text\n(?P<printed>.*?)^(?P=indent)```\n)?",
     re.MULTILINE | re.DOTALL,
 )
+# Code of four spaces is for the shell: Python in it would not be run.
+_PYTHON = re.compile(r"^ {4}(?:import |from |for |with |def |print\(|\w+ = |\w+(?:\.\w+)*\()", re.MULTILINE)
 _SHELL = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _FENCED = re.compile(r"^ *```.*?^ *```$", re.MULTILINE | re.DOTALL)
 _INDENTED = re.compile(r"^ {4}(?=\S)(.*)$", re.MULTILINE)
@@ -56,7 +58,25 @@ def work(item):
     return sum(range(item))
 items = [1000] * 100
 """
-SETUPS = {"": "", "web": _WEB, "photos": "", "a short comparison": _QUICK_BENCH}
+_DOWNLOAD = """
+import poolwise
+urls = [f"https://example.com/{number}.jpg" for number in range(3)]
+def download(url):
+    return len(url)
+"""
+_RESULTS = f"""{_DOWNLOAD}
+with poolwise.run(download, urls) as results:
+    for _ in results:
+        pass
+"""
+SETUPS = {
+    "": "",
+    "web": _WEB,
+    "photos": "",
+    "download": _DOWNLOAD,
+    "results": _RESULTS,
+    "a short comparison": _QUICK_BENCH,
+}
 
 
 @dataclass(frozen=True)
@@ -95,6 +115,8 @@ def test_blocks_are_found_and_marked() -> None:
     fences = sum(page.read_text("utf-8").count("```python\n") for page in PAGES if not is_of_tour(page))
     assert len(BLOCKS) == fences > 40
     assert len(BLOCKS) - len(RUN) == NOT_RUN
+    for page in PAGES:
+        assert not _PYTHON.search(_FENCED.sub("", page.read_text("utf-8"))), page
     for block in BLOCKS:
         kind, _, rest = block.about.partition(": ")
         assert kind in ("", "setup", "not run"), f"{block}: {block.about}"
