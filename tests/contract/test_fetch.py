@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import gzip
+import io
 import os
 import random
 import shutil
@@ -21,6 +22,8 @@ from typing import Any
 import pytest
 
 pytest.importorskip("pycurl")
+
+from PIL import Image
 
 import poolwise
 from poolwise import Outcome, UsageError
@@ -283,6 +286,29 @@ def test_lists_of_one_folder_share_no_file(server: Hostile, tmp_path: Path) -> N
     assert (tmp_path / "i.jpg").read_bytes() == PHOTO
     assert (tmp_path / f"i-{digest(second)[:8]}.jpg").read_bytes() == newer
     assert files(tmp_path) == [f"i-{digest(second)[:8]}.jpg", "i.jpg"]
+
+
+def test_a_name_that_another_list_took_meanwhile(server: Hostile, tmp_path: Path) -> None:
+    """Its first owner's file was removed; it gets another name then, as long as the new owner's file is there."""
+    second_photo = jpeg((80, 60))
+    first, second = server.add("/x/i.jpg", fixed(PHOTO)), server.add("/y/i.jpg", fixed(second_photo))
+    one(first, tmp_path)
+    (tmp_path / "i.jpg").unlink()
+    assert one(second, tmp_path).path == "i.jpg"
+    assert one(first, tmp_path).path == f"i-{digest(first)[:8]}.jpg"
+    assert (tmp_path / "i.jpg").read_bytes() == second_photo
+    assert one(second, tmp_path).path == "i.jpg"
+    assert server.asked["/y/i.jpg"] == 1
+
+
+def test_a_file_whose_type_has_changed(server: Hostile, tmp_path: Path) -> None:
+    """The new one takes its place, under the name that it must have now."""
+    file = io.BytesIO()
+    Image.new("RGB", (9, 9)).save(file, "PNG")
+    url = server.add("/a.jpg", in_turn(fixed(PHOTO), fixed(file.getvalue())))
+    one(url, tmp_path)
+    assert one(url, tmp_path, update=True).path == "a.png"
+    assert files(tmp_path) == ["a.png"]
 
 
 def test_a_file_that_was_not_recorded_any_more_is_taken_for_this_one(server: Hostile, tmp_path: Path) -> None:

@@ -73,8 +73,8 @@ class Records(Protocol):
     def path_of(self, url: Url) -> str | None:
         """Return the name of the file that a URL is recorded with, or None."""
 
-    def is_recorded(self, path: str) -> bool:
-        """Say whether some URL is recorded with a file of this name."""
+    def is_anothers(self, path: str, url: Url) -> bool:
+        """Say whether another URL is recorded with a file of this name."""
 
 
 class Folder:
@@ -156,8 +156,8 @@ class Folder:
     ) -> str:
         """Give the partial file of a URL its final name, and return that.
 
-        A file of that name stays where it is not known to be this URL's: the name gets more digits. Where nobody is
-        recorded with it and its content is the same, it is the file: a run was killed before it could record it.
+        A file of that name stays where it is not known to be this URL's: the name gets more digits. Where no other URL
+        is recorded with it and its content is the same, it is the file: a run was killed before it could record it.
 
         Args:
             url: whose.
@@ -176,21 +176,24 @@ class Folder:
             for number in sorted({digits, max(digits, DIGITS), MANY_DIGITS}):
                 name = file_name(url, number, extension)
                 target = os.path.join(self.path, name)
-                if name != own and number != MANY_DIGITS:
-                    try:
-                        rename_exclusively(source, target)
-                        break
-                    except FileExistsError:
-                        if name != (own := own or records.path_of(url)):
-                            if not _has_content(target, sha256) or records.is_recorded(name):
-                                continue
+                if number == MANY_DIGITS:
+                    os.replace(source, target)
+                    break
+                try:
+                    rename_exclusively(source, target)
+                    break
+                except FileExistsError:
+                    own = own or records.path_of(url)
+                    whole = name != own and _has_content(target, sha256)
+                    if (name == own or whole) and not records.is_anothers(name, url):
+                        if whole:
                             os.unlink(source)
-                            break
-                os.replace(source, target)
-                break
+                        else:
+                            os.replace(source, target)
+                        break
             if self._durable:
                 sync_folder(self.path)
-        if own is not None and own != name:
+        if own is not None and own != name and not records.is_anothers(own, url):
             with contextlib.suppress(OSError):
                 os.unlink(os.path.join(self.path, own))
         return name

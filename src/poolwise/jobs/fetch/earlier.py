@@ -25,7 +25,7 @@ class Earlier:
         self.journal = journal
         self._lock = threading.Lock()
         self._reader: Reader | None = None
-        self._paths: set[str] | None = None
+        self._owner_of: dict[str, str] | None = None
 
     def fetched(self, url: Url) -> Fetched | None:
         """Return what was fetched from a URL."""
@@ -40,15 +40,27 @@ class Earlier:
         return None if value is None else value.path
 
     def is_recorded(self, path: str) -> bool:
-        """Say whether some URL was recorded with a file of this name when this was asked first.
+        """Say whether some URL is recorded with a file of this name."""
+        return path in self._owners()
+
+    def is_anothers(self, path: str, url: Url) -> bool:
+        """Say whether another URL was recorded with a file of this name when this was asked first.
 
         What is recorded later need not be known: no two URLs of one run share a name.
         """
+        return self._owners().get(path, url.text) != url.text
+
+    def _owners(self) -> dict[str, str]:
+        """Return the URL that each file is recorded for, "" where they are several."""
         with self._lock:
-            if self._paths is None:
-                found = (each.value for each in self._opened().outcomes() if isinstance(each, Recorded))
-                self._paths = {value.path for value in found if isinstance(value, Fetched)}
-            return path in self._paths
+            if self._owner_of is None:
+                found: dict[str, str] = {}
+                for each in self._opened().outcomes():
+                    if isinstance(each, Recorded) and isinstance(each.value, Fetched):
+                        path, url = each.value.path, each.value.url
+                        found[path] = url if found.get(path, url) == url else ""
+                self._owner_of = found
+            return self._owner_of
 
     def close(self) -> None:
         """Let go of the journal."""
