@@ -96,6 +96,7 @@ class Stream:
         self._progress: Progress | None = None
         self._ready: SimpleQueue[Settled | BaseException | Nudge] = SimpleQueue()
         self._held: dict[int, Settled] = {}
+        self._in_held = 0  # Items.
         self._next_index = 0
         self._pull_size = 1
         self._exhausted = False
@@ -118,8 +119,9 @@ class Stream:
     # -- from any thread
 
     def drain(self) -> None:
-        """Take no more from the input; finish what was taken."""
+        """Take no more from the input; finish what was taken, or, of a job with groups, what lanes hold."""
         self._draining = True
+        self.engine.drain(ordered=self._ordered)
         self._ready.put(NUDGE)
 
     def cancel(self) -> None:
@@ -217,7 +219,7 @@ class Stream:
                 if self._pull_size > 1 and not self.engine.inline:
                     self._pull(left=left + len(part.indexes), waiting=False)
                 return part
-            if self.engine.finished and self.handed >= self.engine.taken:  # What is settled may still be on its way.
+            if self.engine.finished and self._arrived >= self.engine.taken:  # What is settled may still be on its way.
                 self._raise_what_ended_it()
                 self.close()  # Whether everything could be recorded is to be heard now.
                 return None
@@ -229,6 +231,11 @@ class Stream:
                 self._supervise()
                 if not more:
                     self._await_part()
+
+    @property
+    def _arrived(self) -> int:
+        """Items that the consumer got, or gets in its turn, unless those before were never taken."""
+        return self.handed + self._in_held
 
     def _warn_of_abandoned_threads(self) -> None:
         warnings.warn(
@@ -244,6 +251,7 @@ class Stream:
                 part = self._held.pop(self._next_index, None)
                 if part is not None:
                     self._next_index += len(part.indexes)
+                    self._in_held -= len(part.indexes)
                     return part
             try:
                 arrived = self._ready.get_nowait()
@@ -261,6 +269,7 @@ class Stream:
             if not self._ordered:
                 return arrived
             self._held[arrived.indexes[0]] = arrived
+            self._in_held += len(arrived.indexes)
         elif isinstance(arrived, BaseException):
             self._failure = arrived
         return None
@@ -388,12 +397,13 @@ class Stream:
         if self._progress is not None:
             self._progress.stop()
         with ExitStack() as journals:  # All are closed, whatever one of them raises.
+            recorded = complete and not self.engine.dropped
             if self._recorder is not None:
-                journals.callback(self._recorder.close, _facts(self.report(), self.story()), complete=complete)
+                journals.callback(self._recorder.close, _facts(self.report(), self.story()), complete=recorded)
             for place, stage in enumerate(self.engine.stages):
                 if stage.recorder is not None:
                     facts = _facts(self.report().stages[place], self.story().stages[place])
-                    journals.callback(stage.recorder.close, facts, complete=complete)
+                    journals.callback(stage.recorder.close, facts, complete=recorded)
 
 
 def _facts(report: Report, story: Story) -> dict[str, Any]:
@@ -482,7 +492,12 @@ class _Iteration(chain[R]):
         self.close()
 
     def drain(self) -> None:
-        """Take no more from the input and finish what was taken; then iteration stops. From any thread."""
+        """Take no more from the input and finish what was taken; then iteration stops. From any thread.
+
+        A job with groups (fetch) reads far ahead; of it only what is being executed is finished. What was only read, or
+        waits to be tried again, is dropped: it has no outcome, and is not recorded, so a next run with the same journal
+        executes it. With `ordered=True` what comes before the last item that was started is finished too.
+        """
         self._stream.drain()
 
     def cancel(self) -> None:

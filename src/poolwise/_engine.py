@@ -90,7 +90,7 @@ class Engine:
         self.meter = meter
         self.keeper = keeper
         self.timeline = timeline or Timeline()
-        self.taken = 0  # Offered.
+        self.taken = 0  # Offered, and not dropped.
         self.settled = 0  # With a final outcome.
         self.recorded = 0  # Of those, the ones that were not executed for their place.
         self.failed = 0
@@ -116,6 +116,11 @@ class Engine:
         self._blameless = 0
         self._buffered_bytes: int | None = None
         self._input_over = False
+        self._draining = False
+        self._drops = False  # What waits when the run is drained was dropped, and what comes later will be.
+        self._keeps_order = False  # What is dropped may only be what comes after everything that is not.
+        self._last_started = -1
+        self.dropped = 0  # Offered, and not started when the run was drained.
         self._cancelled = False
         self.opened = False
         self.paused = False  # Nothing is started; another stage of a pipeline is being measured.
@@ -169,6 +174,18 @@ class Engine:
         self._input_over = True
         self.backend.wake()
 
+    def drain(self, *, ordered: bool) -> None:
+        """The input ends early. Where tasks start one by one, those that no lane holds are dropped, retries too.
+
+        They have no outcome. `end_input` has to follow. May be called by a signal handler.
+
+        Args:
+            ordered: drop only what comes after the last one that was started, in input order; finish the others.
+        """
+        self._keeps_order = ordered
+        self._draining = self._pending.singly
+        self.backend.wake()
+
     def wake(self) -> None:
         """End a `step` that waits."""
         self.backend.wake()
@@ -185,7 +202,7 @@ class Engine:
 
     @property
     def finished(self) -> bool:
-        """Everything that was offered is settled and nothing more will come, or the run is cancelled."""
+        """Everything that was offered is settled or dropped and nothing more will come, or the run is cancelled."""
         return self._cancelled or (self._input_over and self.settled >= self.taken)
 
     @property
@@ -270,6 +287,9 @@ class Engine:
         self.shape = self.helm.steer(self.shape, self.remaining, starved=starved)
         self.timeline.tick(self.clock.now(), self.settled, self.shape, self.helm)
         self._submit()
+        if self._drained:
+            self.dropped += self.taken - self.settled
+            self.taken = self.settled
         return settled
 
     def close(self, *, drain: bool) -> None:
@@ -281,6 +301,8 @@ class Engine:
     @property
     def remaining(self) -> int | None:
         """How many items are not settled yet; None while that is not known."""
+        if self._draining:
+            return len(self._flights) + self._pending.count
         if self._input_over:
             return self.taken - self.settled
         return None if self.rules.total is None else max(0, self.rules.total - self.settled)
@@ -303,6 +325,9 @@ class Engine:
     def _submit(self) -> None:
         """Pack pending tasks and give them to the backend, as many batches as its lanes should hold."""
         self._pending.advance(self.clock.now())
+        if self._draining and not self._drops:
+            self._drops = True
+            self._pending.drop_after(self._last_started if self._keeps_order else -1)
         while self._pending.ready and not (self._cancelled or self.paused):
             size = min(self._batch_size(), self._allowed_starts())
             if size < 1 or len(self._flights) >= self._most_flights(size):
@@ -314,8 +339,15 @@ class Engine:
         batch = Batch(next(self._ids), span.indexes, span.items, span.attempt, span.alone, clocked)
         if self._bucket is not None:
             self._bucket.take(len(batch))
+        self._last_started = max(self._last_started, batch.indexes[-1])
         self._flights[batch.id] = Flight(batch, 0, len(batch))
         self.backend.submit(batch)
+
+    @property
+    def _drained(self) -> bool:
+        """Whether a run that drops tasks has executed the last one: what a step leaves unsettled then was dropped."""
+        over = self._draining and self._input_over
+        return over and not (self._flights or self._inbox) and self._pending.empty
 
     def _batch_size(self) -> int:
         if self._pending.singly:
@@ -340,7 +372,7 @@ class Engine:
 
     def _patience(self, timeout: float) -> float:
         """Return how long the backend may be waited for: until the next retry, start or deadline."""
-        if self._inbox or self._cancelled or self.looks_further:
+        if self._inbox or self._cancelled or self.looks_further or self._drained:
             return 0.0
         now = self.clock.now()
         until = now + min(timeout, _LONGEST_WAIT_SECONDS, self.helm.patience)

@@ -124,6 +124,7 @@ class Pipeline:
         self.keeper = keeper
         self.timeline = Timeline()
         self.taken = 0
+        self.dropped = 0
         self.settled = 0
         self.recorded = 0
         self.failed = 0
@@ -191,6 +192,10 @@ class Pipeline:
         self._input_over = True
         self.wake()
 
+    def drain(self, *, ordered: bool) -> None:
+        """As `Engine.drain`, of the first stage: what was started there goes through the others."""
+        self.stages[0].engine.drain(ordered=ordered)
+
     def cancel(self) -> None:
         """Settle nothing more."""
         self._cancelled = True
@@ -209,7 +214,7 @@ class Pipeline:
 
     @property
     def finished(self) -> bool:
-        """Everything that was offered is settled and nothing more will come, or the run is cancelled."""
+        """Everything that was offered is settled or dropped and nothing more will come, or the run is cancelled."""
         return self._cancelled or (self._input_over and self.settled >= self.taken)
 
     def room(self, in_hand: int, *, waiting: bool) -> int:
@@ -287,8 +292,17 @@ class Pipeline:
             final = self.keeper.keep(final)
         for part in final:
             self._record(part)
+        self._end_drain()
         self.looks_further = first.passed > before or self._measured is first
         return final
+
+    def _end_drain(self) -> None:
+        """What is in no stage any more, and not settled, was dropped by the first one."""
+        if not self.stages[0].engine.dropped or not all(stage.input_over for stage in self.stages):
+            return
+        if self._inbox.empty() and not any(stage.in_hand for stage in self.stages):
+            self.dropped += self.taken - self.settled
+            self.taken = self.settled
 
     def _arrived(self, timeout: float) -> Iterator[tuple[Part | None, Settled | BaseException | Nudge]]:
         try:

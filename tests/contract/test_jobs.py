@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from zoo.ways import Way, in_children, plain_in_children, ways
 HOUR = 3600.0
 
 in_order = ways(lambda way: way.total == 1)
+threads_and_coroutines = ways(lambda way: way.name in ("1x4", "async-1x4"))
 on_threads = ways(lambda way: way.name == "1x4")
 
 
@@ -130,29 +133,158 @@ def test_a_parked_group_at_the_front_of_the_input(way: Way) -> None:
     assert sorted(got) == sorted(item.upper() for item in items[2_000:])
 
 
-def test_draining_finishes_what_was_taken(way: Way) -> None:
-    """Groups and retries among it; nothing is lost, nothing comes twice."""
+def executed(folder: Path) -> Counter[int]:
+    """How often each item was executed, by the files that `note` has written, in whatever process."""
+    return Counter(int(path.name.partition("-")[0]) for path in folder.iterdir())
+
+
+def note(folder: str, number: int) -> int:
+    """Leave a file of its own for each execution."""
+    path = Path(folder, f"{number}-{time.perf_counter_ns()}-{os.getpid()}-{threading.get_ident()}")
+    path.touch(exist_ok=False)
+    return number
+
+
+def endless() -> Iterator[int]:
+    return iter(range(1 << 60))
+
+
+@pytest.mark.parametrize("ordered", [False, True])
+def test_draining_finishes_what_lanes_hold(way: Way, tmp_path: Path, ordered: bool) -> None:
+    """What was only read has no outcome, and is never executed; what was executed has one, once."""
+    job = Job(group=lambda number: number % 3)
+    indexes = []
+    with run(way, partial(note, str(tmp_path)), endless(), job, ordered=ordered) as outcomes:
+        for outcome in outcomes:
+            indexes.append(outcome.index)
+            if len(indexes) == 30:
+                outcomes.drain()
+    assert executed(tmp_path) == Counter(indexes)
+    if ordered:
+        assert indexes == list(range(len(indexes)))
+    report = outcomes.report()
+    assert (report.done, report.failed) == (len(indexes), 0)
+
+
+def test_draining_drops_what_was_read_ahead(way: Way, tmp_path: Path) -> None:
+    """An hour's park of one group, with 2,000 items that wait: they are dropped, with the one that is to be retried."""
+
+    def settle(ended: Ended) -> Decision:
+        return RetryAfter(HOUR, park_group=True) if ended.item < 2_000 else None
+
+    items = range(2_000 + 400)
+    job = Job(group=lambda number: number < 2_000, settle=settle)
+    got = []
+    with run(way, partial(note, str(tmp_path)), items, job) as outcomes:
+        for outcome in outcomes:
+            got.append(outcome.index)
+            if len(got) == 400:  # Nothing can run any more.
+                outcomes.drain()
+    assert sorted(got) == list(range(2_000, 2_400))
+    counts = executed(tmp_path)
+    assert sum(counts.values()) == 400 + sum(counts[index] for index in range(2_000))
+    assert sum(counts[index] for index in range(2_000)) <= 16  # What a group has at first.
+
+
+@threads_and_coroutines
+def test_draining_starts_nothing(way: Way) -> None:
+    """All lanes are held up by items while it is drained: only these have outcomes, and only these were begun."""
+    begun: list[int] = []
+    full, drained = threading.Event(), threading.Event()
+    lock = threading.Lock()
+    lanes = 4
+
+    def begin(number: int) -> None:
+        with lock:
+            begun.append(number)
+            if len(begun) == lanes:
+                full.set()
+
+    def hold(number: int) -> int:
+        begin(number)
+        assert drained.wait(30)
+        return number
+
+    async def hold_loop(number: int) -> int:
+        begin(number)
+        while not drained.is_set():
+            await asyncio.sleep(0.001)
+        return number
+
+    job = Job(group=lambda number: number % 2, settle=lambda _: RetryAfter(0.0) if len(begun) < lanes else None)
+    outcomes = run_job(hold_loop if way.coroutine else hold, endless(), job, shape="1x4")
+    with outcomes:
+        assert full.wait(30)
+        outcomes.drain()
+        drained.set()
+        indexes = [outcome.index for outcome in outcomes]
+    assert sorted(indexes) == sorted(begun)
+    assert len(begun) == lanes
+
+
+def test_draining_a_run_of_auto() -> None:
+    """Whatever the shape is by then."""
+    begun: list[int] = []
+    indexes = []
+    with run_job(lambda number: begun.append(number), endless(), Job(group=lambda number: number % 5)) as outcomes:
+        for outcome in outcomes:
+            indexes.append(outcome.index)
+            if len(indexes) == 3_000:
+                outcomes.drain()
+    assert sorted(indexes) == sorted(begun)
+
+
+def test_draining_drops_retries_that_wait(tmp_path: Path) -> None:
+    """They do not hold it up for an hour; a next run with the journal has them."""
+    job = Job(group=lambda number: number % 3, settle=lambda ended: RetryAfter(HOUR) if ended.item == 0 else None)
+    path = tmp_path / "journal.db"
+    indexes = []
+    with run_job(abs, endless(), job, shape="1x2", journal=path) as outcomes:
+        for outcome in outcomes:
+            indexes.append(outcome.index)
+            if len(indexes) == 60:
+                outcomes.drain()
+    assert 0 not in indexes
+    again = run_job(abs, range(60), Job(group=lambda number: number % 3), shape="1x2", journal=path)
+    assert sorted(o.index for o in again) == list(range(60))
+    assert again.report().recorded == len(set(indexes) & set(range(60)))
+
+
+@pytest.mark.parametrize("grouped", [True, False])
+def test_draining_an_order_with_ordered_results(way: Way, grouped: bool) -> None:
+    """What the order has not given yet is a gap: outcomes end before it."""
+    job = Job(order=backwards, group=(lambda number: number % 3) if grouped else None)
+    indexes = []
+    with run(way, str, range(100_000), job, ordered=True, limits=Limits(in_flight=25)) as outcomes:
+        for outcome in outcomes:
+            indexes.append(outcome.index)
+            if len(indexes) == 30:
+                outcomes.drain()
+    assert indexes == list(range(len(indexes)))
+
+
+def test_draining_a_job_without_groups_finishes_what_was_taken(way: Way) -> None:
+    """Retries among it; nothing is lost, nothing comes twice."""
     tries: Counter[int] = Counter()
+    taken: list[int] = []
 
     def settle(ended: Ended) -> Decision:
         tries[ended.item] += 1
-        return RetryAfter(0.01, park_group=True) if ended.item == 7 and ended.attempts == 1 else None
+        return RetryAfter(0.01) if ended.item == 7 and ended.attempts == 1 else None
 
     def items() -> Iterator[int]:
-        number = 1
-        while True:
+        for number in endless():
+            taken.append(number)
             yield number
-            number += 1
 
-    job = Job(group=lambda number: number % 3, settle=settle)
     outcomes = []
-    with run(way, str, items(), job, limits=Limits(in_flight=50)) as iteration:
+    with run(way, str, items(), Job(settle=settle), limits=Limits(in_flight=50)) as iteration:
         for outcome in iteration:
             outcomes.append(outcome)
             if len(outcomes) == 30:
                 iteration.drain()
-    assert sorted(o.index for o in outcomes) == list(range(len(outcomes)))
-    assert [o.attempts for o in outcomes if o.index == 6] == [2]
+    assert sorted(o.index for o in outcomes) == taken
+    assert [o.attempts for o in outcomes if o.index == 7] == [2]
     assert tries == Counter({int(o.value): o.attempts for o in outcomes})
 
 

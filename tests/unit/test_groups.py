@@ -26,7 +26,7 @@ from poolwise.testing import (
     SlotServer,
     UnlimitedServer,
 )
-from zoo.closed import Run, run_groups
+from zoo.closed import Outages, Run, run_groups
 
 SEEDS = range(3)
 ONE = [("a", number) for number in range(6_000)]
@@ -81,6 +81,88 @@ def test_a_park_is_kept_by_what_starts_and_not_by_what_runs() -> None:
     assert run.served("a", first, first + 3.0) > 0
 
 
+# -- a group that names the time until which it wants to be left alone
+
+
+@pytest.mark.parametrize("retry_after", [1.0, 2.0, 3.0, 10.0])
+def test_after_an_outage_at_the_start_nothing_is_held_back(retry_after: float) -> None:
+    """It refuses all for 2 s, and then takes everything: 300 items take less than a second more than the park."""
+    outage = Outages(UnlimitedServer(ServiceTime(0.005)), [(0.0, 2.0)])
+    run = run_groups(ONE[:300], {"a": outage}, retry_after=retry_after)
+    begun = next(at for at, _ in run.starts if at >= max(2.0, retry_after))
+    assert run.last("a") < begun + 1.0
+    assert run.refused_after(0) < 0.07  # 16 lanes at first, and one probe for each further park.
+
+
+def test_after_an_outage_that_soon_follows_the_pace_doubles_quickly() -> None:
+    """16 items are served before it, which tells nothing of what may be: 3,000 more within 2 s of the park."""
+    outage = Outages(UnlimitedServer(ServiceTime(0.005)), [(0.001, 2.0)])
+    run = run_groups(ONE[:3_000], {"a": outage}, retry_after=2.0)
+    assert run.served("a", 0.0, 2.0) == 16
+    assert run.last("a") < 2.1 + 2.0
+
+
+@pytest.mark.parametrize("end", [40.0, 75.0])
+def test_after_maintenance_all_is_as_before(end: float) -> None:
+    """503 and 30 s of Retry-After, once or several times, at full speed: so it is again, 2 s after the last park."""
+    server = Outages(SlotServer(40, ServiceTime(0.02)), [(10.0, end)])
+    items = [("a", number) for number in range(40_000)]
+    run = run_groups(items, {"a": server}, retry_after=30.0)
+    resumed = next(e.at for e in run.ends if e.at >= end and not e.refused)
+    assert run.served("a", 5.0, 10.0) >= 0.93 * 5 * 2000
+    assert run.served("a", resumed + 2.0, resumed + 7.0) >= 0.93 * 5 * 2000
+    assert run.refused_after(0) < 0.01
+
+
+def test_every_outage_of_several_is_forgotten() -> None:
+    """What an outage of 3 s has taught does not hold back what comes after the next one."""
+    server = Outages(SlotServer(40, ServiceTime(0.02)), [(5.0, 8.0), (15.0, 18.0), (25.0, 28.0)])
+    items = [("a", number) for number in range(60_000)]
+    run = run_groups(items, {"a": server}, retry_after=2.0)
+    for begin in (11.0, 21.0, 31.0):
+        assert run.served("a", begin, begin + 3.0) >= 0.9 * 3 * 2000
+
+
+# -- a second, burst, Retry-After in seconds, parks at most, least share of the rate once the first third is over
+
+PARKED = [
+    (5, 1, 1.0, 30, 0.85), (5, 1, 5.0, 10, 0.85), (5, 1, 60.0, 4, None),
+    (5, 40, 1.0, 30, 0.95), (5, 40, 5.0, 10, 0.95), (5, 40, 60.0, 5, 0.9),
+    (40, 4, 1.0, 6, 0.93), (40, 4, 5.0, 4, 0.88), (40, 4, 60.0, 3, None),
+    (40, 40, 1.0, 6, 0.95), (40, 40, 5.0, 4, 0.95), (40, 40, 60.0, 3, None),
+    (400, 1, 1.0, 3, 0.85), (400, 40, 1.0, 3, 0.93), (400, 40, 5.0, 3, None), (400, 40, 60.0, 3, None),
+    (4000, 400, 1.0, 3, 0.85), (4000, 400, 5.0, 3, None), (4000, 400, 60.0, 3, None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("per_second", "burst", "retry_after", "most", "share"), PARKED)
+def test_few_parks_tell_the_rate(
+    per_second: int, burst: int, retry_after: float, most: int, share: float | None
+) -> None:
+    """Parks are few, however long. Where the items last much longer than these, the rate is used, too."""
+    items = [("a", number) for number in range(max(4_000, 10 * per_second))]
+    for seed in SEEDS:
+        server = RateLimitedServer(per_second, burst, 0.002, FAST)
+        run = run_groups(items, {"a": server}, retry_after=retry_after, seed=seed)
+        parks = run.parks("a", retry_after)
+        assert 2 <= parks <= most
+        assert run.refused_after(500) < 0.03
+        if share is not None:
+            assert run.per_second("a") >= share * per_second
+        # Beside the parks nothing takes much longer than it must.
+        assert run.last("a") <= 2.6 * len(items) / per_second + parks * retry_after
+
+
+@pytest.mark.parametrize(("per_second", "burst"), [(5, 40), (40, 4), (40, 40), (400, 40), (4000, 400)])
+def test_without_parks_the_rate_is_used(per_second: int, burst: int) -> None:
+    """Refusals that name no time."""
+    items = [("a", number) for number in range(max(4_000, 10 * per_second))]
+    for seed in SEEDS:
+        run = run_groups(items, {"a": RateLimitedServer(per_second, burst, 0.002, FAST)}, seed=seed)
+        assert run.per_second("a") >= 0.95 * per_second
+        assert run.refused_after(500) < 0.03
+
+
 # -- several groups
 
 
@@ -111,6 +193,18 @@ def test_a_parked_host_takes_nothing_from_the_others() -> None:
     servers: dict[str, Server] = {"parked": RateLimitedServer(1, 1), "free": SlotServer(40)}
     run = run_groups(items, servers, retry_after=60.0, until=10.0)
     assert run.served("free") == 2_000
+
+
+def test_a_host_that_parks_once_is_soon_served_and_does_not_disturb() -> None:
+    """Two hosts in turn, one of which refuses all for 2 s: the other is served as if it were alone."""
+    items = [(key, number) for number in range(2_400) for key in ("parks", "free")]
+    servers: dict[str, Server] = {
+        "parks": Outages(UnlimitedServer(ServiceTime(0.005)), [(0.0, 2.0)]),
+        "free": SlotServer(40),
+    }
+    run = run_groups(items, servers, retry_after=2.0)
+    assert run.last("free") <= 2_400 / 400 / 0.93
+    assert run.last("parks") < 2.0 + 1.5
 
 
 def test_the_look_ahead_is_bounded() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import heapq
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
@@ -15,7 +15,33 @@ from poolwise._core.model import Span
 from poolwise._policy.groups import Groups
 from poolwise._policy.pending import Refusal
 from poolwise._policy.window import LOOK_AHEAD
-from poolwise.testing import FakeClock, Server
+from poolwise.testing import Answer, FakeClock, Server
+
+REFUSAL_SECONDS = 0.001
+
+
+class Outages:
+    """A server that refuses everything at times.
+
+    Args:
+        server: what it is otherwise.
+        times: begin and end of each outage, in seconds.
+    """
+
+    def __init__(self, server: Server, times: Sequence[tuple[float, float]]) -> None:
+        self.server = server
+        self.times = times
+
+    def answer(self, now: float, busy: int, random: Random) -> Answer:
+        """Refuse, or have the server answer."""
+        if any(begin <= now < end for begin, end in self.times):
+            return Answer(now + REFUSAL_SECONDS, True)
+        return self.server.answer(now, busy, random)
+
+    def optimum(self, most: int) -> tuple[float, int]:
+        """Return the optimum of the server."""
+        return self.server.optimum(most)
+
 
 Item = tuple[Any, int]
 """Group and number."""
@@ -48,6 +74,19 @@ class Run:
         """Throughput of a group after that share of its time, up to its last end."""
         last = max(e.at for e in self.ends if e.group == group)
         return self.served(group, share * last, last) / (last * (1 - share))
+
+    def last(self, group: Any) -> float:
+        """When the last of a group was served."""
+        return max(e.at for e in self.ends if e.group == group and not e.refused)
+
+    def parks(self, group: Any, seconds: float) -> int:
+        """How often a group was parked, where each refusal parks it for so long."""
+        parks, until = 0, -1.0
+        for e in self.ends:
+            if e.group == group and e.refused:
+                parks += e.at >= until
+                until = e.at + seconds
+        return parks
 
     def refused_after(self, number: int) -> float:
         """Share of refused executions after the first so many."""

@@ -230,7 +230,8 @@ class Groups(Pending):
         group.flying += 1
         if group.flying >= _FED * group.lanes:
             group.fed_at = self._now
-        group.pace.start(self._now)
+        if group.pace.start(self._now):
+            group.bucket = TokenBucket(1.0)  # Nothing is saved up while it is parked; `_free_at` sets the pace.
         if group.bucket is not None:
             group.bucket.take(1)
         self._flying[index] = self._now
@@ -279,7 +280,7 @@ class Groups(Pending):
         return min(super().next_at, self._times[0][0] if self._times else math.inf)
 
     def drop_after(self, index: int) -> None:
-        self._last_wanted = index if self._last_wanted is None else min(index, self._last_wanted)
+        self._want_none_after(index)
         for group in tuple(self._groups.values()):
             dropped = [task.indexes[0] for task in group.queue if task.indexes[0] > index]
             group.queue = deque(task for task in group.queue if task.indexes[0] <= index)

@@ -56,9 +56,14 @@ class Pending:
         """How many tasks may start now, as far as it goes by them; one of `singly` stands for all."""
         return self.count
 
+    @property
+    def empty(self) -> bool:
+        """Whether there is neither a task nor a retry."""
+        return not self.count and not self._retries
+
     def add(self, span: Span, *, front: bool = False) -> Sequence[Fault]:
         """Queue tasks, in front what has waited before; returns those that cannot be."""
-        if self._last_wanted is None or span.indexes[0] <= self._last_wanted:
+        if self._wants(span):
             self.count += len(span.items)
             (self._spans.appendleft if front else self._spans.append)(span)
         return ()
@@ -91,7 +96,13 @@ class Pending:
 
     def add_retry(self, due: float, span: Span) -> None:
         """Keep tasks until the clock reads `due` seconds."""
-        heapq.heappush(self._retries, (due, next(self._order), span))
+        if self._wants(span):
+            heapq.heappush(self._retries, (due, next(self._order), span))
+        else:
+            self.forget(span.indexes)
+
+    def _wants(self, span: Span) -> bool:
+        return self._last_wanted is None or span.indexes[0] <= self._last_wanted
 
     def advance(self, now: float) -> None:
         """Queue the retries that are due at `now` seconds."""
@@ -105,12 +116,18 @@ class Pending:
 
     def drop_after(self, index: int) -> None:
         """Forget the tasks after this index, and those that are added later: nobody will want them."""
-        self._last_wanted = index if self._last_wanted is None else min(index, self._last_wanted)
+        self._want_none_after(index)
         spans, self._spans, self.count = self._spans, deque(), 0
         for span in spans:
             if isinstance(span.indexes, range) and span.indexes[0] <= index < span.indexes[-1]:
                 span = span.take(index - span.indexes[0] + 1)
             self.add(span)
+
+    def _want_none_after(self, index: int) -> None:
+        self._last_wanted = index if self._last_wanted is None else min(index, self._last_wanted)
+        retries, self._retries = self._retries, []
+        for due, _, span in retries:
+            self.add_retry(due, span)
 
     # -- what became of tasks that were taken; one queue without limits need not know
 
