@@ -99,7 +99,8 @@ def test_retries_advance_while_the_consumer_is_away(way: Way, tmp_path: Path) ->
     """An item's second attempt starts though nobody asks for a result."""
     fn = way.fn(functools.partial(items.fail_until, tmp_path, 2))
     with way.run(fn, range(3), retry=Retry(2, backoff=0.05)) as outcomes:
-        wait_until(lambda: len(lines(tmp_path / "calls")) == 6, "each item ran twice with the consumer away")
+        # Of the input one item is taken for sure; more only while that is quick.
+        wait_until(lambda: lines(tmp_path / "calls").count("0") == 2, "the first item ran twice with the consumer away")
         assert sorted((o.value, o.attempts) for o in outcomes) == [(0, 2), (2, 2), (4, 2)]
 
 

@@ -96,7 +96,9 @@ def main(folder: str) -> None:
 
 def _sentence(error: BaseException) -> str:
     """Say why there is no figure: in one line."""
-    return " ".join(sentence_of(error).split())[:500]
+    said = " ".join(sentence_of(error).split())[:500]
+    local = "Can't get local object" in said  # So CPython names a function that pickle cannot send, in some versions.
+    return f"it cannot be pickled ({said})" if local and "pickle" not in said else said
 
 
 # -- the first look ----------------------------------------------------------------------------------------------------

@@ -284,10 +284,12 @@ class AsyncGroup(LaneGroup):
     def _wake(self) -> None:
         """Wake as many idle lanes as there is something for."""
         self._nudged = False  # Before looking: whoever adds something after that nudges again.
-        for _ in range(min(len(self._idle), len(self._waiting) + len(self._suspects))):
+        wanted = len(self._waiting) + len(self._suspects)
+        while wanted > 0 and self._idle:
             idle = self._idle.popleft()
-            if not idle.done():
+            if not idle.done():  # Else an item has cancelled it, and its lane waits for another.
                 idle.set_result(None)
+                wanted -= 1
 
     async def _lane(self, lane: Lane, idle: deque[asyncio.Future[None]], heart: _Heart | None) -> None:
         in_lane.set(True)
