@@ -168,7 +168,7 @@ damages = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=75, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(damage=damages)
 @example(damage=("overwrite", 4090, b"\x80"))  # SQLite quotes the schema, which is no UTF-8 then.
 def test_a_damaged_journal_gives_an_error_or_the_truth(
