@@ -4,7 +4,8 @@
 
 nginx on loopback, started here, serves JPEGs of about 80 KB; latency is in the server. Peers that are not installed are
 left out. The two sides of a row take turns A B B A, each in a fresh process and a new folder that is removed; a row
-shows medians, and the median ratio of their times (peer over poolwise: above 1, poolwise is quicker).
+shows medians, and the median ratio of their times (peer over poolwise: above 1, poolwise is quicker). Folders are in
+memory where there is /dev/shm: on a disk from which many files were just removed, making one may cost most of the time.
 
     few        15 files, 50 ms: a library call, imports done; beside requests one by one, and requests in the default
                ThreadPoolExecutor; and over the floor of one round. Goals: 10, 2.2; at most 1.4 times the floor
