@@ -633,3 +633,10 @@ def test_from_the_outside_nothing_heavy_is_imported() -> None:
 
     program = "import sys, poolwise.jobs.images; sys.exit('PIL' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_an_option_that_does_not_exist(tmp_path: Path) -> None:
+    """The sentence names it, and lists what there is; nothing is made."""
+    with pytest.raises(UsageError, match=r"images has no option 'bogus'; there are: also, apply, autocontrast, "):
+        images(tmp_path, tmp_path / "out", blur=1, bogus=1)  # type: ignore[call-arg]
+    assert not (tmp_path / "out").exists()

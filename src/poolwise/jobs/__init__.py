@@ -20,10 +20,10 @@ A new job is one new file, or folder, here, its name in `NAMES`, and a command i
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
-from poolwise import UnknownNameError
+from poolwise import UnknownNameError, UsageError
 
 if TYPE_CHECKING:
     import os
@@ -53,6 +53,17 @@ class RunOptions(TypedDict, total=False):
 
 Job = Callable[..., "Run[Any]"]
 """`job(source, destination, **options)`: prepares the work, which starts when the run is iterated or entered."""
+
+
+def check_options(job: str, given: Iterable[str], known: Collection[str]) -> None:
+    """Check that a job has the options that it is given.
+
+    Raises:
+        UsageError: naming one that it has not, and those that there are.
+    """
+    for name in given:
+        if name not in known:
+            raise UsageError(f"{job} has no option {name!r}; there are: {', '.join(sorted(known))}")
 
 
 def load(name: str) -> Job:

@@ -29,7 +29,7 @@ from poolwise import Journal, TaskError, UsageError
 from poolwise._core.job import Decision, Ended, Final, GroupLimits, Job, RetryAfter
 from poolwise._core.model import check_number
 from poolwise._core.stage import JobStage, check_stage_options
-from poolwise.jobs import RunOptions
+from poolwise.jobs import RunOptions, check_options
 from poolwise.jobs._extras import require
 from poolwise.jobs._records import journal_path
 from poolwise.jobs.fetch import check, names, settle, urls
@@ -187,10 +187,7 @@ def fetch(
     """
     from poolwise._api import run_job
 
-    for name in options:
-        if name not in FetchOptions.__annotations__ and name != "key":
-            known = ", ".join(sorted(FetchOptions.__annotations__.keys() - {"retry"}))
-            raise UsageError(f"fetch has no option {name!r}; there are: {known}")
+    check_options("fetch", options.keys() - {"key", "retry"}, FetchOptions.__annotations__.keys() - {"retry"})
     _check_lines(lines)
     fetcher, journal, job, run_options = _prepared(destination, dict(options))
     items = _Targets(lines)

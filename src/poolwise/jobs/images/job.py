@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 import poolwise
 from poolwise import Journal, UsageError
-from poolwise.jobs import RunOptions
+from poolwise.jobs import RunOptions, check_options
 from poolwise.jobs._extras import require
 from poolwise.jobs._records import journal_path
 from poolwise.jobs.images import operations
@@ -94,8 +94,7 @@ def images(
         BackendUnavailable: where Pillow is not installed.
         JournalError: the journal in the folder is damaged, or in use.
     """
-    prepared = prepare(source, destination, dict(options))
-    return prepared.run()
+    return prepare(source, destination, dict(options)).run()
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +148,7 @@ def prepare(source: Any, destination: Any, options: dict[str, Any]) -> Prepared:
     require_pillow()
     if "key" in options:
         raise UsageError("key is for poolwise.run; images knows its outcomes by their paths")
+    check_options("images", options.keys() - {"total"}, ImagesOptions.__annotations__.keys())
     switches = {name: options.pop(name, False) for name in ("in_place", "force", "retry_failed")}
     for name, value in switches.items():
         if not isinstance(value, bool):
