@@ -216,12 +216,12 @@ def long(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def saved_of(damaged: bytes, folder: Path) -> int:
-    """Return how many outcomes are saved, all of which must be true."""
+def saved_of(damaged: bytes, folder: Path, *, most_wrong: int = 0) -> int:
+    """Return how many outcomes are saved, all of which must be true; `most_wrong` rows may fail their checksum."""
     path, saved = folder / "damaged.db", folder / "saved.db"
     path.write_bytes(damaged)
     count, wrong = salvage(str(path), str(saved))
-    assert wrong == 0
+    assert wrong <= most_wrong
     with Reader(str(saved)) as reader:
         outcomes = list(reader.outcomes())
     assert len(outcomes) == count
@@ -230,9 +230,15 @@ def saved_of(damaged: bytes, folder: Path) -> int:
 
 
 def test_most_of_a_truncated_journal_is_saved(long: Path, tmp_path: Path) -> None:
-    """The schema says that there is more than the file holds: what it does hold is read."""
+    """The schema says that there is more than the file holds: what it does hold is read.
+
+    Cut within a page, its rows are partly zeros: as many as one page holds fail their checksum, each counted once.
+    """
     intact = long.read_bytes()
-    assert saved_of(intact[: len(intact) * 7 // 10], tmp_path) >= 12_000
+    page = len(intact) * 7 // 10 // 4096 * 4096
+    for rest in range(0, 4096, 512):
+        assert saved_of(intact[: page + rest], tmp_path, most_wrong=20 if rest else 0) >= 12_000
+        (tmp_path / "saved.db").unlink()
 
 
 def test_what_stands_between_damaged_pages_is_saved(long: Path, tmp_path: Path) -> None:

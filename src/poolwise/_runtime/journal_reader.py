@@ -312,19 +312,19 @@ def _copy_around_damage(source: sqlite3.Connection, new: sqlite3.Connection, siz
     Returns:
         How many were passed over because their checksum was wrong.
     """
-    wrong = 0
+    wrong: set[int] = set()  # By rowid: the rows of a half-written page may turn up in more ranges than one.
     ranges = deque([(-_LARGEST_ROWID - 1, _LARGEST_ROWID)])
     for attempt in range(_MOST_RANGES):
         if not ranges:
             break
         low, high = ranges.popleft()
         bad, reached = _copy_rows(source, new, low, high, "ASC")
-        wrong += bad
+        wrong |= bad
         if reached is None:
             continue
         low = max(low, reached + 1)
         bad, back = _copy_rows(source, new, low, high, "DESC")
-        wrong += bad
+        wrong |= bad
         if back is None:  # All of it could be read from that end.
             continue
         high = min(high, back - 1)
@@ -333,19 +333,20 @@ def _copy_around_damage(source: sqlite3.Connection, new: sqlite3.Connection, siz
         if low < high:
             middle = (low + high) // 2
             ranges += [(low, middle), (middle + 1, high)]
-    return wrong
+    return len(wrong)
 
 
 def _copy_rows(
     source: sqlite3.Connection, new: sqlite3.Connection, low: int, high: int, order: str
-) -> tuple[int, int | None]:
+) -> tuple[set[int], int | None]:
     """Copy rows of a range until the damage.
 
     Returns:
-        How many were passed over because their checksum was wrong, and the last rowid before the damage: the end at
+        The rowids that were passed over because the row's checksum was wrong, and the last rowid before the damage: the end at
         which it began where there was none, None where there was no damage.
     """
-    bad, reached = 0, low - 1 if order == "ASC" else high + 1
+    bad: set[int] = set()
+    reached = low - 1 if order == "ASC" else high + 1
     names = ",".join(f"c{column:d}" for column in range(WIDTH + 1))  # Ours: those in the file may be damaged.
     rows_of = f"SELECT rowid, * FROM outcome WHERE rowid BETWEEN {low:d} AND {high:d}"
     statement = f"WITH part({names}) AS ({rows_of}) SELECT * FROM part ORDER BY c0 {order}"
@@ -364,7 +365,7 @@ def _copy_rows(
         if _is_whole(fields):
             new.execute(inserting(1), fields)
         else:
-            bad += 1
+            bad.add(reached)
 
 
 def _is_whole(fields: list[Any]) -> bool:
