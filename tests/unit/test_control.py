@@ -146,14 +146,30 @@ def test_says_when_growth_ended_and_why() -> None:
     assert capped.knee is None
 
 
+def test_it_begins_by_doubling_every_round() -> None:
+    """16 lanes, 32, 64, 128: after as many ends each, not one more, for as long as nothing fails."""
+    controller = LaneController(16, most=128)
+    run = simulate(controller, UnlimitedServer(ServiceTime(0.05, 0.01)), items=300, most=128)
+    assert [run.lanes[place] for place in (0, 14, 15, 46, 47, 110, 111)] == [16, 16, 32, 32, 64, 64, 128]
+
+
+def test_a_failure_ends_the_doubling_every_round() -> None:
+    """What follows is measured with more care."""
+    controller = LaneController(16)
+    controller.add(0.1, 0, 1, 0.1)
+    for _ in range(20):
+        controller.add(0.1, 1, 0, 0.1)
+    assert controller.lanes == 16
+
+
 def test_a_restart_forgets_the_window() -> None:
     """A pause that the caller tells of does not look like a slow server; the same pause untold does."""
 
     def lanes_after(told: bool) -> int:
         clock, controller = FakeClock(), LaneController(8)
-        for number in range(200):
+        for number in range(60):
             clock.advance(0.1 / controller.lanes)
-            if number % 30 == 29:
+            if number == 10:
                 clock.advance(60)
                 if told:
                     controller.restart(clock.now())
@@ -191,9 +207,8 @@ def test_response_times_of_zero() -> None:
 def test_turns_stretch_the_window() -> None:
     """Where a lane takes 20 items at a time, as many turns are waited for, not as many items."""
     by_item, by_turn = LaneController(), LaneController()
-    for number in range(10):
-        by_item.add(number / 10, 20, 0, 2.0)
-        by_turn.add(number / 10, 20, 0, 2.0, turns=1)
+    by_item.add(2.0, 20, 0, 2.0)
+    by_turn.add(2.0, 20, 0, 2.0, turns=1)
     assert by_item.lanes > 4
     assert by_turn.lanes == 4
 

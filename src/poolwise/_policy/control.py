@@ -5,7 +5,8 @@ would look like a fast server. One question is asked again and again, of the *el
 share of one more per cent of lanes N does the throughput X of items that ended well grow? With lanes to spare at the
 far end it is 1, at a full server 0, beyond a peak negative.
 
-    grow   double while the elasticity says that it pays; then land where Little's law puts the knee
+    grow   double while the elasticity says that it pays, at first every round while nothing fails, later with more
+      |    evidence; then land where Little's law puts the knee
       |  \\
       |   ease   more errors than usual: cut, and climb back half-way to where they began
       |   shrink where even the first doubling did not pay: halve while that costs nothing
@@ -245,9 +246,10 @@ class LaneController:
         self._shortest_seconds = shortest_seconds
         self._lanes = self._bounded(lanes)
         self._phase = "grow"
-        self._base = self._lanes  # what is held; probes and the way back after errors start from here
+        self._first = self._base = self._lanes  # what is held; probes and the way back after errors start from here
         self._window = _Window()
-        self._discard = self._lanes  # turns that still tell of other lanes than now
+        self._slow_start = True  # windows of one turn a lane that follow on each other, until a doubling is in doubt
+        self._discard = 0  # turns that still tell of other lanes than now
         self._errors = _Errors()
         self._variation = 0.25  # of one turn, squared: the spread of its seconds over their mean
         self._below: tuple[int, float] | None = None  # lanes and throughput before the last doubling
@@ -312,10 +314,14 @@ class LaneController:
             How many lanes there should be from now on.
         """
         turns = completed + failed if turns is None else turns
+        if self._slow_start and self._window.began_at is None:  # It began when the first item did.
+            self._window.began_at = now - seconds / max(1, turns)
         if self._discard > 0 or self._window.began_at is None:
             self._discard -= turns
             self._window = _Window(began_at=now, now=now)
             return self._lanes
+        if failed:
+            self._slow_start = False
         self._window.add(now, completed, failed, max(0.0, seconds), turns)
         if self._phase == "ease":
             self._ease()
@@ -358,6 +364,8 @@ class LaneController:
         elasticity = _elasticity(lanes, per_second, self._lanes, window.per_second)
         if elasticity >= PAYS_CLEARLY:
             self._note_idle(window)
+        elif self._slow_start:
+            return self._end_slow_start(lanes)
         elif window.turns < 2 * self._window_turns():
             return None  # the window goes on
         if elasticity >= self._pays:
@@ -367,6 +375,15 @@ class LaneController:
             # Their response times may be those of a line already: no use for Little.
             return self._begin_to_shrink(lanes, per_second)
         return self._land(max(per_second, window.per_second))
+
+    def _end_slow_start(self, lanes: int) -> None:
+        """Grow on from the last lanes that clearly paid, measured with more care: so far the short items came first."""
+        self._slow_start = False
+        if self._lanes == self._first:  # What fewer did was known beforehand.
+            return self.restart(self._window.now)
+        self._start_growth()
+        self._proven = lanes > self._first
+        return self._set(lanes)
 
     def _note_idle(self, window: _Window) -> None:
         """Pool response times for as long as they do not grow: the more items, the surer the landing."""
@@ -472,6 +489,7 @@ class LaneController:
 
     def _settle(self, lanes: int, rest: int = 0) -> None:
         self._landing = None
+        self._slow_start = False
         self._phase = "hold"
         self._set(lanes)
         self._start_hold(self._lanes, rest)
@@ -566,9 +584,9 @@ class LaneController:
     def _set(self, lanes: int, *, discard: bool = True) -> None:
         """Change the lanes, and begin a window once every lane had its turn under them."""
         lanes = self._bounded(lanes)
-        if discard and lanes != self._lanes:
+        if discard and lanes != self._lanes and not self._slow_start:
             # What the lanes that go have in hand, and before them, still tells of the time before.
-            self._discard = lanes if lanes > self._lanes else max(lanes, self._backlog * self._lanes)
+            self._discard = lanes if lanes > self._lanes else max(1, self._backlog) * self._lanes
         self._lanes = lanes
         self._window = _Window(began_at=self._window.now, now=self._window.now)
 
@@ -576,6 +594,8 @@ class LaneController:
         return window.turns >= self._window_turns() and window.elapsed_seconds >= self._shortest_seconds
 
     def _window_turns(self) -> int:
+        if self._slow_start:
+            return self._lanes
         return max(SHORTEST_WINDOW, self._lanes if self._phase == "grow" else 2 * self._lanes)
 
     def _bounded(self, lanes: int) -> int:
