@@ -63,7 +63,9 @@ def stem(url: Url) -> Stem:
         text = text[: match.start()]
     elif match is not None and not text[: match.start()].strip(". "):
         extension = ""  # It is the whole name.
-    text = "".join(each if each.isprintable() else "_" for each in _UNSAFE.sub("_", text))
+    text = _UNSAFE.sub("_", text)
+    if not text.isprintable():
+        text = "".join(each if each.isprintable() else "_" for each in text)
     text = text.strip(". ") or url.host.replace(":", "_").strip(". ")
     if text.startswith("-"):
         text = f"_{text}"

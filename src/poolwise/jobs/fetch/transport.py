@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import math
 import os
+import re
 import socket
 import ssl
 import time
@@ -214,6 +215,7 @@ class _Handle:
         self._transport = transport
         self._limits = limits = transport.limits
         self._lines: list[bytes] = []
+        self._own: tuple[dict[str, str], str, str] | None = None  # Headers, user and proxy of the request before.
         self.curl = curl = pycurl.Curl()
         curl.setopt(pycurl.NOSIGNAL, 1)
         curl.setopt(pycurl.FOLLOWLOCATION, 0)
@@ -231,6 +233,8 @@ class _Handle:
         curl.setopt(pycurl.OPENSOCKETFUNCTION, self._open_socket)
         for option, value in certificates.items():
             curl.setopt(option, value)
+        connect = limits.connect_seconds
+        curl.setopt(pycurl.CONNECTTIMEOUT_MS, 0x7FFFFFFF if connect is None else max(1, int(connect * 1000)))
         if limits.read_seconds is not None:
             curl.setopt(pycurl.LOW_SPEED_LIMIT, 1)
             curl.setopt(pycurl.LOW_SPEED_TIME, math.ceil(limits.read_seconds))
@@ -268,8 +272,20 @@ class _Handle:
     ) -> None:
         """Prepare a request."""
         self._url, self._receive, self._proxied = url, receive, bool(proxy)
-        curl, connect = self.curl, self._limits.connect_seconds
+        curl, own = self.curl, (headers, userinfo, proxy)
         curl.setopt(pycurl.URL, url.text)
+        if own != self._own:
+            self._own = own
+            self._ask_so(headers, userinfo, proxy)
+        left = None if until is None else until - time.monotonic()
+        if left is not None:
+            if left <= 0:
+                raise TooSlow(self._too_long())
+            curl.setopt(pycurl.TIMEOUT_MS, max(1, int(left * 1000)))
+
+    def _ask_so(self, headers: dict[str, str], userinfo: str, proxy: str) -> None:
+        """Set what is seldom another than for the request before."""
+        curl = self.curl
         curl.setopt(pycurl.PROXY, proxy)
         sent = {"Accept": "image/*,*/*;q=0.8", "Accept-Encoding": "identity", **headers}
         curl.setopt(pycurl.HTTPHEADER, [f"{name}: {value}" for name, value in sent.items()])
@@ -281,12 +297,6 @@ class _Handle:
         else:
             curl.unsetopt(pycurl.USERNAME)
             curl.unsetopt(pycurl.PASSWORD)
-        left = None if until is None else until - time.monotonic()
-        if left is not None:
-            if left <= 0:
-                raise TooSlow(self._too_long())
-            curl.setopt(pycurl.TIMEOUT_MS, max(1, int(left * 1000)))
-        curl.setopt(pycurl.CONNECTTIMEOUT_MS, 0x7FFFFFFF if connect is None else max(1, int(connect * 1000)))
 
     def reply(self, failed: tuple[int, str] | None) -> Reply:
         """Return the response to the request, which is over.
@@ -394,20 +404,10 @@ class _Handle:
 
     def _seconds(self) -> dict[str, float]:
         """Return the wall time of each phase; 0 for what a kept connection did not need."""
-        curl = self.curl
-        marks = [
-            curl.getinfo(mark)
-            for mark in (
-                pycurl.NAMELOOKUP_TIME,
-                pycurl.CONNECT_TIME,
-                pycurl.APPCONNECT_TIME,
-                pycurl.STARTTRANSFER_TIME,
-                pycurl.TOTAL_TIME,
-            )
-        ]
         seconds, last = {}, 0.0
-        for name, mark in zip(("dns", "connect", "tls", "first_byte", "body"), marks):
-            seconds[name] = round(max(0.0, mark - last), 6)
+        for name, info in _PHASES:
+            mark = self.curl.getinfo(info)
+            seconds[name] = round(mark - last, 6) if mark > last else 0.0
             last = max(last, mark)
         return seconds
 
@@ -453,6 +453,13 @@ class _Handle:
         return TooSlow(self._too_long())
 
 
+_PHASES = (
+    ("dns", pycurl.NAMELOOKUP_TIME),
+    ("connect", pycurl.CONNECT_TIME),
+    ("tls", pycurl.APPCONNECT_TIME),
+    ("first_byte", pycurl.STARTTRANSFER_TIME),
+    ("body", pycurl.TOTAL_TIME),
+)
 _PROBLEMS: dict[int, tuple[type[FetchError], str]] = {
     pycurl.E_COULDNT_RESOLVE_HOST: (NameNotResolved, "its host has no address"),
     pycurl.E_COULDNT_RESOLVE_PROXY: (ConnectionFailed, "the proxy has no address"),
@@ -470,6 +477,9 @@ _PROBLEMS: dict[int, tuple[type[FetchError], str]] = {
 }
 
 
+_FIELD = re.compile(r"^([^:\n]*):(.*)$", re.MULTILINE)
+
+
 def _head_of(lines: list[bytes], url: Url, most_bytes: int) -> Head:
     """Return the last head among header lines: before it may be that of a proxy, or of a 103.
 
@@ -484,12 +494,10 @@ def _head_of(lines: list[bytes], url: Url, most_bytes: int) -> Head:
     if _is_too_large(lines[first:], most_bytes):
         raise _header_too_large(most_bytes)
     head = Head(url, int(words[1]))
-    for line in b"".join(lines[first + 1 :]).decode("utf-8", "replace").split("\n"):
-        name, colon, value = line.partition(":")
-        if colon:
-            key, text = name.strip().lower(), value.strip()
-            before = head.headers.get(key)
-            head.headers[key] = text if before is None else f"{before}, {text}"
+    headers = head.headers
+    for name, value in _FIELD.findall(b"".join(lines[first + 1 :]).decode("utf-8", "replace")):
+        key, text = name.strip().lower(), value.strip()
+        headers[key] = f"{headers[key]}, {text}" if key in headers else text
     return head
 
 
