@@ -560,7 +560,7 @@ class LaneController:
         if probe.undecided:
             return
         self._probe = None
-        if probe.clear and (probe.elasticity > probe.worth) == self._upward:
+        if (probe.elasticity > probe.worth) == self._upward:
             self._move(probe)
         else:
             self._fruitless += 1

@@ -286,6 +286,7 @@ class Store:
         with reader:
             cursor = reader.execute("INSERT INTO run (started, facts) VALUES (?, '{}')", (started,))
         self._run = int(cursor.lastrowid or 0)
+        self._was_empty = not reader.execute("SELECT EXISTS (SELECT 1 FROM outcome)").fetchone()[0]
         largest = reader.execute("SELECT max(key) FROM outcome WHERE key < ''").fetchone()[0]
         self._largest_int: int = -math.inf if largest is None else largest  # type: ignore[assignment]
         self.retry_failed = journal.retry_failed
@@ -318,6 +319,8 @@ class Store:
         asked = [key for key in keys if not (type(key) is int and key > largest)]
         if len(asked) < len(keys):
             self._largest_int = max(key for key in keys if type(key) is int)
+        if self._was_empty and not self.writer.has_taken:
+            return {}
         found: dict[Stored, Recorded] = {}
         only = " AND failure IS NULL" if self.retry_failed else ""
         try:
@@ -563,6 +566,11 @@ class Writer(threading.Thread):
             ):
                 self._changed.wait(COMMIT_SECONDS)
             self._raise()
+
+    @property
+    def has_taken(self) -> bool:
+        """Rows have come, committed or not."""
+        return self._taken > 0
 
     @property
     def _behind(self) -> int:

@@ -19,6 +19,8 @@ from typing import Any
 import pycurl
 
 _INTERVAL_SECONDS = 0.005  # Between looks at the sockets, where nothing watches them.
+pycurl.CurlMulti().close()  # The first one of a process takes 2 ms more, which no run should have to wait for.
+
 _AT_ONCE = 16  # Sockets, in one round of the loop.
 _EVENTS = {
     pycurl.POLL_IN: selectors.EVENT_READ,
