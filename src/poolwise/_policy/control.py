@@ -26,12 +26,13 @@ from typing import Protocol
 
 PAYS = 0.35  # doubling goes on at this elasticity: 1.27 x the throughput for 2 x the lanes
 PAYS_CLEARLY = 0.6  # at this one a window of one turn a lane is proof enough
-CHEAP_PAYS, CHEAP_WORTH = 0.15, 0.10  # the same where lanes are a burden to nothing but this machine
+CHEAP_PAYS, CHEAP_WORTH = 0.10, 0.05  # the same where lanes are a burden to nothing but this machine
 WORTH = 0.30  # the price of lanes while holding: the best N is where ln X - 0.3 ln N is greatest
 FEW = 4  # lanes that need no proof: fewer would hardly be cheaper
 HEADROOM = 1.1  # lanes above Little's law, so that no slot idles between two items of a lane
 LINE = 1.15  # response times this much longer mean that items stand in line
 STEP = 1.3  # what a probe adds, or takes away
+FREE_STEP = 1.6  # the same where more lanes burden nobody: throughput is flat there, and a longer lever sees more
 
 ERROR_SHARE = 0.05
 FEWEST_ERRORS = 3
@@ -43,6 +44,7 @@ NEAR = 1.06  # as near to where errors began as the way back leads
 SHORTEST_WINDOW = 24  # turns: with a variation of 0.5, the rate of a window is known to 10 %
 SHIFT = math.log(1.3)  # a lasting change of throughput at unchanged lanes
 MOST_BLOCKS = 3  # of four windows, until a probe decides by its mean
+DOUBT = 4  # times the shortest window: what a doubt about free lanes is worth
 BETTER = 1.03  # more throughput than this, and the last doubling stays where lanes cost nothing
 LOW = 0.85  # share of the throughput before a landing, below which it was too low
 FIRST_REST = 3  # windows after a landing
@@ -273,9 +275,7 @@ class LaneController:
 
     @property
     def _pays(self) -> float:
-        if self.cores_used_up:
-            return PAYS_CLEARLY
-        return CHEAP_PAYS if self.local else PAYS
+        return CHEAP_PAYS if self._free else PAYS
 
     @property
     def _worth(self) -> float:
@@ -358,7 +358,7 @@ class LaneController:
         elasticity = _elasticity(lanes, per_second, self._lanes, window.per_second)
         if elasticity >= PAYS_CLEARLY:
             self._note_idle(window)
-        elif window.turns < 2 * self._window_turns():
+        elif self._is_in_doubt(window):
             return None  # the window goes on
         if elasticity >= self._pays:
             self._proven = True
@@ -367,6 +367,14 @@ class LaneController:
             # Their response times may be those of a line already: no use for Little.
             return self._begin_to_shrink(lanes, per_second)
         return self._land(max(per_second, window.per_second))
+
+    def _is_in_doubt(self, window: _Window) -> bool:
+        """Whether twice the evidence is still to come.
+
+        Where lanes are free, as many turns may be short beside the unevenness of the system itself.
+        """
+        shortest = DOUBT * self._shortest_seconds if self._free else 0.0
+        return window.turns < 2 * self._window_turns() or window.elapsed_seconds < shortest
 
     def _note_idle(self, window: _Window) -> None:
         """Pool response times for as long as they do not grow: the more items, the surer the landing."""
@@ -532,9 +540,10 @@ class LaneController:
         self._set(math.ceil(self._base / 2))
 
     def _other_lanes(self) -> int:
+        step = FREE_STEP if self._free else STEP
         if not self._upward:
-            return self._bounded(min(self._base - 1, round(self._base / STEP)))
-        return self._bounded(max(self._base + 1, round(self._base * STEP)))
+            return self._bounded(min(self._base - 1, round(self._base / step)))
+        return self._bounded(max(self._base + 1, round(self._base * step)))
 
     def _go_on(self, probe: _Probe, rate: float) -> None:
         probe.rates.append(rate)

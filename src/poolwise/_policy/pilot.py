@@ -41,6 +41,7 @@ _LOOK_SECONDS = 0.005
 _WARM_SECONDS = 15.0
 _FULL = 0.75  # Share of one core that lanes of one process use: more lanes would only fight for the GIL.
 _FULL_LANES = 64  # Of each worker process at first, at most, where a process with that many was used up.
+_ROOM = 1.5  # Lanes of such a worker, over those that were served at a time: it is fought over less, and may do more.
 _LETS_GO = 0.5  # Share of the time with the GIL held below which it cannot be what holds lanes back.
 _IDLE = 0.4  # Share of one core below which lanes that do not help are held back by something inside the process.
 _MANY_SECONDS = 0.05  # What many lanes must have run for, to tell of the items.
@@ -557,8 +558,10 @@ class Pilot:
             self._reasons.append(f"the cores are used up ({busy})")
             self._publish(self.shape, ())
         stuck = control.settled and control.lanes <= _STUCK_LANES and use.cores < _IDLE
-        # What else is busy may be what answers: then it grows with the run, and no more is to be had than this.
-        promise = min(workers, cores / max(cores - use.idle, 1e-9))
+        # What else is busy may be what answers: then it grows with the run, and no more is to be had than this. What
+        # something inside the process holds back, and not a core, gets its share of the cores whoever else is there.
+        computes = full and use.cores > _IDLE
+        promise = min(workers, cores / max(cores - use.idle, 1e-9)) if computes else workers
         left = self._left(facts) / use.per_second
         pays = promise >= _PROMISING and left * (1 - 1 / workers) >= 2 * _CHILDREN_SECONDS
         if spread or not (full or stuck) or not pays:
@@ -573,16 +576,27 @@ class Pilot:
             f"{why} ({use.cores:.0%} of a core at {throughput(rate)} items/s), so worker processes were tried"
         )
         waits = not blocked and (self._demands.wait_share > 0.1 or self._coroutine)
-        total = self.shape.total  # How many lanes pay there is found out there.
-        lanes = max(-(-total // workers), min(total, _FULL_LANES) if full else 1) if waits else 1
-        lanes = max(1, min(lanes, self.ground.most_lanes, self.ground.most_total // workers))
+        lanes = self._lanes_of_each(workers, rate if full else 0.0) if waits else 1
         self._look.gauge = None
         self.stage = Stage.TRIAL
         base, rival = Candidate(self.shape, math.inf, False), Candidate(Shape(workers, lanes), math.inf, True)
         seconds, margin = self._window_seconds(rate, facts), _WORTH_LEAVING if waits else CHEAPER
-        self._trial = Trial(base, rate, [rival], window_seconds=seconds, margin=margin, afresh=True)
+        # What blocks its loop does the same all the time: it was seen long enough.
+        self._trial = Trial(base, rate, [rival], window_seconds=seconds, margin=margin, afresh=not blocked)
         self._warm_since = facts.now
         return self._try(facts)
+
+    def _lanes_of_each(self, workers: int, full_per_second: float) -> int:
+        """Return the lanes of each of so many workers that are tried in place of this process; it did so many items.
+
+        Where lanes used it up, by Little's law: what stands in line for its GIL is no reason for more of them. How many
+        pay is found out there.
+        """
+        assert self._demands is not None
+        total = self.shape.total
+        served = math.ceil(_ROOM * full_per_second * self._demands.response.value)
+        lanes = max(-(-total // workers), min(served, total, _FULL_LANES))
+        return max(1, min(lanes, self.ground.most_lanes, self.ground.most_total // workers))
 
     # -- what is known
 
