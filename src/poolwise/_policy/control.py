@@ -61,6 +61,7 @@ class _Window:
     failed: int = 0
     turns: int = 0
     seconds: float = 0.0
+    doubted: bool = False  # It told too little once: it is not asked again before all of the evidence is there.
 
     def add(self, now: float, completed: int, failed: int, seconds: float, turns: int) -> None:
         self.now = max(self.now, now)
@@ -355,11 +356,15 @@ class LaneController:
             self._note_idle(window)
             return self._settle(self._lanes, rest=FIRST_REST) if self.cores_used_up else self._double()
         lanes, per_second = self._below
+        short = self._is_short_in_doubt(window)
+        if window.doubted and short:
+            return None
         elasticity = _elasticity(lanes, per_second, self._lanes, window.per_second)
         if elasticity >= PAYS_CLEARLY:
             self._note_idle(window)
-        elif self._is_in_doubt(window):
-            return None  # the window goes on
+        elif short:
+            window.doubted = self._free  # and goes on
+            return None
         if elasticity >= self._pays:
             self._proven = True
             return self._double()
@@ -368,8 +373,8 @@ class LaneController:
             return self._begin_to_shrink(lanes, per_second)
         return self._land(max(per_second, window.per_second))
 
-    def _is_in_doubt(self, window: _Window) -> bool:
-        """Whether twice the evidence is still to come.
+    def _is_short_in_doubt(self, window: _Window) -> bool:
+        """Say whether twice the evidence is still to come.
 
         Where lanes are free, as many turns may be short beside the unevenness of the system itself.
         """

@@ -45,7 +45,7 @@ _ROOM = 1.5  # Lanes of such a worker, over those that were served at a time: it
 _LETS_GO = 0.5  # Share of the time with the GIL held below which it cannot be what holds lanes back.
 _IDLE = 0.4  # Share of one core below which lanes that do not help are held back by something inside the process.
 _MANY_SECONDS = 0.05  # What many lanes must have run for, to tell of the items.
-_PATIENT_LOOKS = 3  # At lanes which do not change, before growth has ended.
+_PATIENT_LOOKS = 3  # In a row, before growth has ended.
 _PROMISING = 1.2  # Of worker processes, where the lanes use a process up: the cores that are left, over those in use.
 _MUCH = 0.2  # Waiting share of mixed work from which on the lane controller looks for more than the roofs ask for.
 _FEWEST_ITEMS, _ENOUGH_SECONDS = 4, 0.1  # That tell of work which does not clearly wait.
@@ -123,13 +123,14 @@ class Pilot:
         self._mixed = False  # By what was known when the lane controller began.
         self._moved = False  # The window that is open is the first of its shape.
         self._warm: Shape | None = None
-        self._warm_since = 0.0
+        self._warm_since, self._warm_after = 0.0, 0  # Since when, and after how many executions that ended well.
         self._reasons = list(plan.reasons)
         self._refusal: str | None = None
         self._escalated = self._told_of_cores = self._reconsidered = False
         self._look_again_at = 1
         self._look_at = 0.0
         self._steady: tuple[float, int] | None = None
+        self._full_looks = 0  # In a row, whatever the lanes were.
         self._decided_after: int | None = None
         self._serial: float | None = None
         self._rates: dict[str, float] = {}
@@ -354,17 +355,20 @@ class Pilot:
             if self._moved and facts.running_since(trial.opened):
                 trial.postpone(facts.now, response)
             trial.conclude(facts.now, response)
-        current, awaited = trial.current, trial.awaited
-        if current is None or awaited is None:
+        current = trial.current
+        if current is None:
             return self._end_trial(trial, facts)
         if trial.measuring:
             return Move(self.shape, self._warm)
-        if awaited.children and not self.in_children and not facts.ready:
+        if current.children and not self.in_children and not facts.ready:
             if self._warm is None:
-                self._warm, self._warm_since = awaited.shape, facts.now
+                self._warm, self._warm_since, self._warm_after = current.shape, facts.now, self._all
             elif facts.now - self._warm_since > _WARM_SECONDS:
                 self._refuse(f"none was ready after {_WARM_SECONDS:g} s")
             return Move(self.shape, self._warm, knock=facts.can_knock and trial.untouched)
+        warmed = facts.now - self._warm_since
+        if self._control is not None and self._warm is not None and warmed >= _MANY_SECONDS:
+            trial.note_base((self._all - self._warm_after) / warmed)
         if self._in_first_shape and self._control is None:
             self._demands = self._look.estimate(facts)
             if kind_of(self._demands) != kind_of(demands) and not self._reconsidered:  # More is known by now.
@@ -546,7 +550,8 @@ class Pilot:
             return Move(self.shape)
         cores, workers = self.ground.cores, self.ground.most_workers
         blocked = self._demands.loop is not None
-        sure = control.settled or use.looks >= _PATIENT_LOOKS  # To begin, to connect, takes CPU as well.
+        self._full_looks = self._full_looks + 1 if use.cores > _FULL else 0
+        sure = control.settled or self._full_looks >= _PATIENT_LOOKS  # To begin, to connect, takes CPU as well.
         held = self._demands.held
         lets_go = held is not None and held.high * use.per_second < _LETS_GO  # Its CPU is not what the GIL stands for.
         full = blocked or (use.cores > _FULL and sure and not lets_go)
@@ -581,8 +586,7 @@ class Pilot:
         self.stage = Stage.TRIAL
         base, rival = Candidate(self.shape, math.inf, False), Candidate(Shape(workers, lanes), math.inf, True)
         seconds, margin = self._window_seconds(rate, facts), _WORTH_LEAVING if waits else CHEAPER
-        # What blocks its loop does the same all the time: it was seen long enough.
-        self._trial = Trial(base, rate, [rival], window_seconds=seconds, margin=margin, afresh=not blocked)
+        self._trial = Trial(base, rate, [rival], window_seconds=seconds, margin=margin, afresh=True)
         self._warm_since = facts.now
         return self._try(facts)
 
