@@ -23,7 +23,7 @@ from poolwise._policy.control import LaneChoice, LaneController
 from poolwise._policy.demands import Demands, Estimate, Kind, kind_of
 from poolwise._policy.look import Facts, Look, Watch, is_clear
 from poolwise._policy.plan import FEW_ITEMS, FIRST_LANES, Plan
-from poolwise._policy.roofs import Candidate, Ground, Roof, roofs, shortlist, throughput
+from poolwise._policy.roofs import Candidate, Ground, Roof, lanes_of_each, roofs, shortlist, throughput
 from poolwise._policy.trial import CHEAPER, SHORTEST_SECONDS, Trial
 from poolwise._policy.use import IDLE, UseMeter
 
@@ -40,8 +40,6 @@ _WORTH_A_LOOK_SECONDS = 0.5
 _LOOK_SECONDS = 0.005
 _WARM_SECONDS = 15.0
 _FULL = 0.75  # Share of one core that lanes of one process use: more lanes would only fight for the GIL.
-_FULL_LANES = 64  # Of each worker process at first, at most, where a process with that many was used up.
-_ROOM = 1.5  # Lanes of such a worker, over those that were served at a time: it is fought over less, and may do more.
 _LETS_GO = 0.5  # Share of the time with the GIL held below which it cannot be what holds lanes back.
 _IDLE = 0.4  # Share of one core below which lanes that do not help are held back by something inside the process.
 _MANY_SECONDS = 0.05  # What many lanes must have run for, to tell of the items.
@@ -581,7 +579,8 @@ class Pilot:
             f"{why} ({use.cores:.0%} of a core at {throughput(rate)} items/s), so worker processes were tried"
         )
         waits = not blocked and (self._demands.wait_share > 0.1 or self._coroutine)
-        lanes = self._lanes_of_each(workers, rate if full else 0.0) if waits else 1
+        served = rate * self._demands.response.value if full else 0.0  # At a time: Little's law.
+        lanes = lanes_of_each(workers, self.shape.total, served, self.ground) if waits else 1
         self._look.gauge = None
         self.stage = Stage.TRIAL
         base, rival = Candidate(self.shape, math.inf, False), Candidate(Shape(workers, lanes), math.inf, True)
@@ -589,18 +588,6 @@ class Pilot:
         self._trial = Trial(base, rate, [rival], window_seconds=seconds, margin=margin, afresh=True)
         self._warm_since = facts.now
         return self._try(facts)
-
-    def _lanes_of_each(self, workers: int, full_per_second: float) -> int:
-        """Return the lanes of each of so many workers that are tried in place of this process; it did so many items.
-
-        Where lanes used it up, by Little's law: what stands in line for its GIL is no reason for more of them. How many
-        pay is found out there.
-        """
-        assert self._demands is not None
-        total = self.shape.total
-        served = math.ceil(_ROOM * full_per_second * self._demands.response.value)
-        lanes = max(-(-total // workers), min(served, total, _FULL_LANES))
-        return max(1, min(lanes, self.ground.most_lanes, self.ground.most_total // workers))
 
     # -- what is known
 
