@@ -13,6 +13,9 @@ far end it is 1, at a full server 0, beyond a peak negative.
     hold   stay; now and then try 30 % more or less (in the order A B B A) and move only if that pays;
            grow again where more lanes pay in full, or where throughput changed for good
 
+Where lanes burden nothing but this machine, throughput alone counts: they are doubled for less, a doubt is worth a
+longer window, the better of two numbers stays, and longer steps are tried.
+
 Prior art: TCP slow start and BIC (growth, the way back after errors), Netflix's Vegas and Gradient2 limiters and
 .NET's hill climbing (what they reach in the same simulation is in `benchmarks/controllers.py`). Pure: no clock, no
 randomness. What applies the number of lanes is the engine.
