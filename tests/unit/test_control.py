@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from random import Random
 
 import pytest
 from hypothesis import given, settings
@@ -271,6 +272,54 @@ def test_too_many_lanes_at_first(slots: int, lumps: int) -> None:
     run = simulate(controller, SlotServer(slots), items=2000, lump=lumps)
     assert run.tail_throughput > 0.85
     assert controller.lanes <= slots * 2
+
+
+class LevellingServer:
+    """Throughput that goes on growing with the lanes, ever more slowly: a disk with a queue."""
+
+    PER_SECOND = {1: 850, 2: 1400, 4: 1950, 8: 2500, 16: 2880, 32: 3100, 64: 3240}
+
+    def throughput(self, lanes: int) -> float:
+        """Return items a second, interpolated."""
+        below = max(number for number in self.PER_SECOND if number <= lanes)
+        above = self.PER_SECOND.get(2 * below, self.PER_SECOND[below])
+        return self.PER_SECOND[below] + (above - self.PER_SECOND[below]) * (lanes / below - 1)
+
+    def answer(self, now: float, busy: int, random: Random) -> Answer:
+        """Serve all items at once (Little's law: response time = lanes / throughput)."""
+        return Answer(now + busy / self.throughput(busy) * ServiceTime(1.0).draw(random), failed=False)
+
+    def optimum(self, most: int) -> tuple[float, int]:
+        """Return items a second and lanes where it is level."""
+        lanes = min(most, 64)
+        return self.throughput(lanes), lanes
+
+
+@pytest.mark.parametrize("used_up", [False, True])
+def test_lanes_that_are_free_grow_while_it_pays_at_all(used_up: bool) -> None:
+    """Where lanes burden nobody else, the last tenth of throughput is worth having, though the cores are used up."""
+    runs = []
+    for seed in SEEDS:
+        controller = LaneController(4, known=(1, 850.0, 1 / 850), backlog=2, shortest_seconds=0.03)
+        controller.local, controller.cores_used_up = True, used_up
+        runs.append(simulate(controller, LevellingServer(), seed=seed))
+    assert median_items(runs) <= 2_500
+    assert statistics.median(run.tail_throughput for run in runs) >= 0.92
+
+
+def test_a_burst_does_not_settle_a_doubt() -> None:
+    """A window that told too little goes on to its end: a moment at which it would have told enough is chance."""
+    controller = LaneController(8, known=(4, 100.0, 0.04), shortest_seconds=0.03)
+    controller.local = True
+    now = 0.0
+    for _ in range(40):  # 8 turns are discarded.
+        now += 0.008
+        controller.add(now, 1, 0, 0.064)
+    assert controller.lanes == 8
+    for _ in range(8):  # As if eight lumps had come at once.
+        now += 0.0001
+        controller.add(now, 1, 0, 0.064)
+    assert controller.lanes == 8
 
 
 def test_known_throughput_of_one_lane() -> None:

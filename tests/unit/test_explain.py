@@ -13,7 +13,7 @@ from poolwise._core.model import Done
 from poolwise._policy.demands import Demands, Estimate, Knock, held_share, kind_of
 from poolwise._policy.gauge import Gauge
 from poolwise._policy.pack import batch_seconds
-from poolwise._policy.roofs import Candidate, Ground, roofs, shortlist, throughput
+from poolwise._policy.roofs import Candidate, Ground, lanes_of_each, roofs, shortlist, throughput
 from poolwise._policy.trial import Trial
 
 exact = Estimate.exact
@@ -200,6 +200,36 @@ def test_no_rival_wins_against_a_guess() -> None:
     known = Trial(base, 30.0, [WORKERS], base_spread=1.2)
     _window(known, 0.0, 60.0)
     assert known.current is None
+
+
+@pytest.mark.parametrize(
+    ("total", "served", "lanes"),
+    [(32, 10.0, 16), (64, 13.5, 32), (32, 18.0, 27), (128, 55.0, 64), (16, 0.0, 8), (16, 40.0, 16), (3, 0.5, 2)],
+)
+def test_workers_begin_with_the_lanes_that_are_served(total: int, served: float, lanes: int) -> None:
+    """Lanes that stood in line for one GIL are not taken along, but there are as many in all as before."""
+    assert lanes_of_each(2, total, served, Ground(2.0, 2)) == lanes
+    assert lanes_of_each(2, total, served, Ground(2.0, 2, most_total=4)) <= 2
+
+
+def test_a_base_seen_without_a_window_gets_one_where_a_rival_is_near() -> None:
+    """What a base did while the rival was made ready, at its best, is enough where the rival is far from that."""
+    base = Candidate(Shape(1, 32), math.inf, False)
+    rival = Candidate(Shape(2, 1), math.inf, True)
+    far = Trial(base, 50.0, [rival], afresh=True)
+    far.note_base(80.0)
+    far.note_base(60.0)
+    assert far.current == rival
+    assert far.rates[base.shape] == [pytest.approx(80.0)]
+    _window(far, 0.0, 160.0)
+    assert far.current is None
+    assert far.best == rival
+    near = Trial(base, 80.0, [rival], afresh=True)
+    now = _window(near, 0.0, 90.0)
+    while near.current is not None:
+        now = _window(near, now, 120.0 if near.current == base else 90.0)
+    assert near.rates[base.shape] == [pytest.approx(120.0, rel=0.05)]
+    assert near.best == base
 
 
 def test_a_plan_for_a_person() -> None:

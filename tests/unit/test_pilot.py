@@ -34,6 +34,7 @@ class Work:
         free: computing with the GIL released.
         wait: neither.
         held_idle: holding the GIL without computing.
+        blocks: a coroutine that neither computes nor lets others run.
         thread_penalty: throughput of several lanes of a process, over what its roofs allow.
         wire: to send and fetch.
     """
@@ -42,19 +43,21 @@ class Work:
     free: float = 0.0
     wait: float = 0.0
     held_idle: float = 0.0
+    blocks: float = 0.0
     thread_penalty: float = 1.0
     wire: float = 2e-6
 
     @property
     def response(self) -> float:
-        return self.held + self.free + self.wait + self.held_idle
+        return self.held + self.free + self.wait + self.held_idle + self.blocks
 
     def rate(self, shape: Shape, cores: float) -> float:
         """Items a second of a shape."""
         lanes = shape.total / self.response
         gil = shape.workers / max(self.held + self.held_idle, 1e-12)
         cpu = cores / max(self.held + self.free, 1e-12)
-        bound = min(lanes, gil, cpu)
+        loop = shape.workers / max(self.blocks, 1e-12)
+        bound = min(lanes, gil, cpu, loop)
         if shape.lanes > 1:
             bound *= self.thread_penalty
         return min(bound, 1 / self.wire) if shape.workers > 1 else bound
@@ -76,7 +79,7 @@ WORKS = {
 
 @dataclass
 class World:
-    """Runs items of one kind under a pilot; after `turns_at` items, of another kind."""
+    """Runs items of one kind under a pilot; after `turns_at` items, of another kind. Others keep `taken` cores busy."""
 
     work: Work
     items: int
@@ -86,15 +89,17 @@ class World:
     options: dict[str, object] = field(default_factory=lambda: {"limits": Limits()})
     turns_at: int = 1 << 60
     then: Work | None = None
+    taken: float | None = None
 
     def __post_init__(self) -> None:
         given = Circumstances("auto", self.cores, total=self.items if self.known else None, **self.options)  # type: ignore[arg-type]
         plan = choose(given)
-        eager = given.hint == "io"
-        self.pilot = Pilot(plan, ground(given), isolate=plan.isolate, eager=eager)
+        eager = given.hint == "io" or given.coroutine
+        self.pilot = Pilot(plan, ground(given), coroutine=given.coroutine, isolate=plan.isolate, eager=eager)
         self.now = 100.0
         self.done = 0
         self.cpu = 0.0
+        self.idle = 0.0
         self.warm_since: float | None = None
         self.asked = False
         self.shapes: list[Shape] = [plan.shape]
@@ -117,14 +122,18 @@ class World:
                 children = shape.workers > 1 or self.pilot.plan.isolate
                 worker, number = (lane // shape.lanes + 1, lane % shape.lanes) if children else (0, lane)
                 cpu = each * (self.work.held + self.work.free)
-                clocks = [(started + seconds * n / each, seconds / each, cpu / each) for n in range(each)]
+                begun, took = started, seconds
+                if self.work.blocks:  # One lane after the other.
+                    begun, took = started + number * each * self.work.blocks, each * self.work.blocks
+                clocks = [(begun + took * n / each, took / each, cpu / each) for n in range(each)]
                 self.pilot.observe(
-                    Done(batch, 0, [None] * each, {}, worker, number, started, seconds, cpu, clocks),
+                    Done(batch, 0, [None] * each, {}, worker, number, begun, took, cpu, clocks),
                     0,
                     started + seconds,
                 )
                 self.done += each
                 self.cpu += 0.0 if children else cpu
+            self.idle += max(0.0, self.cores - (self.taken or 0.0) - rate * (self.work.held + self.work.free)) * seconds
             self._knock(shape, started, seconds)
             self.now = started + seconds
             shape = self._move(shape)
@@ -164,6 +173,7 @@ class World:
             refusal=self.refusal if self.asked else None,
             bytes=100.0,
             starved=False,
+            idle=lambda: None if self.taken is None else self.idle,
         )
 
 
@@ -333,3 +343,21 @@ def test_the_kind_is_kept_where_only_the_size_of_items_changed() -> None:
     assert _changed(pilot)
     assert pilot.plan.kind == "gil"
     assert pilot.shape == Shape(2, 1)
+
+
+@pytest.mark.parametrize("taken", [0.0, 2.0])
+def test_a_blocked_loop_is_left_whoever_uses_the_cores(taken: float) -> None:
+    """What blocks its loop without computing needs no idle core: workers are tried beside any neighbour."""
+    world = World(Work(blocks=0.004), 2_000, options={"limits": Limits(), "coroutine": True}, taken=taken)
+    pilot = world.run()
+    assert pilot.shape == Shape(2, 1)
+    assert pilot.plan.decided_after is not None
+    assert pilot.plan.decided_after < 500
+
+
+def test_what_computes_is_not_tried_where_no_core_is_idle() -> None:
+    """A process that is used up stays alone where others use the other core: they may be what answers its items."""
+    work = Work(held=0.0004, wait=0.005)
+    world = World(work, 8_000, taken=1.0)
+    world.run()
+    assert {shape.workers for shape in world.shapes} == {1}

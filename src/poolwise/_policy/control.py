@@ -14,6 +14,9 @@ far end it is 1, at a full server 0, beyond a peak negative.
     hold   stay; now and then try 30 % more or less (in the order A B B A) and move only if that pays;
            grow again where more lanes pay in full, or where throughput changed for good
 
+Where lanes burden nothing but this machine, throughput alone counts: they are doubled for less, a doubt is worth a
+longer window, the better of two numbers stays, and longer steps are tried.
+
 Prior art: TCP slow start and BIC (growth, the way back after errors), Netflix's Vegas and Gradient2 limiters and
 .NET's hill climbing (what they reach in the same simulation is in `benchmarks/controllers.py`). Pure: no clock, no
 randomness. What applies the number of lanes is the engine.
@@ -27,12 +30,13 @@ from typing import Protocol
 
 PAYS = 0.35  # doubling goes on at this elasticity: 1.27 x the throughput for 2 x the lanes
 PAYS_CLEARLY = 0.6  # at this one a window of one turn a lane is proof enough
-CHEAP_PAYS, CHEAP_WORTH = 0.15, 0.10  # the same where lanes are a burden to nothing but this machine
+CHEAP_PAYS, CHEAP_WORTH = 0.10, 0.05  # the same where lanes are a burden to nothing but this machine
 WORTH = 0.30  # the price of lanes while holding: the best N is where ln X - 0.3 ln N is greatest
 FEW = 4  # lanes that need no proof: fewer would hardly be cheaper
 HEADROOM = 1.1  # lanes above Little's law, so that no slot idles between two items of a lane
 LINE = 1.15  # response times this much longer mean that items stand in line
 STEP = 1.3  # what a probe adds, or takes away
+FREE_STEP = 1.6  # the same where more lanes burden nobody: throughput is flat there, and a longer lever sees more
 
 ERROR_SHARE = 0.05
 FEWEST_ERRORS = 3
@@ -44,6 +48,7 @@ NEAR = 1.06  # as near to where errors began as the way back leads
 SHORTEST_WINDOW = 24  # turns: with a variation of 0.5, the rate of a window is known to 10 %
 SHIFT = math.log(1.3)  # a lasting change of throughput at unchanged lanes
 MOST_BLOCKS = 3  # of four windows, until a probe decides by its mean
+DOUBT = 4  # times the shortest window: what a doubt about free lanes is worth
 BETTER = 1.03  # more throughput than this, and the last doubling stays where lanes cost nothing
 LOW = 0.85  # share of the throughput before a landing, below which it was too low
 FIRST_REST = 3  # windows after a landing
@@ -60,6 +65,7 @@ class _Window:
     failed: int = 0
     turns: int = 0
     seconds: float = 0.0
+    doubted: bool = False  # It told too little once: it is not asked again before all of the evidence is there.
 
     def add(self, now: float, completed: int, failed: int, seconds: float, turns: int) -> None:
         self.now = max(self.now, now)
@@ -275,9 +281,7 @@ class LaneController:
 
     @property
     def _pays(self) -> float:
-        if self.cores_used_up:
-            return PAYS_CLEARLY
-        return CHEAP_PAYS if self.local else PAYS
+        return CHEAP_PAYS if self._free else PAYS
 
     @property
     def _worth(self) -> float:
@@ -361,13 +365,17 @@ class LaneController:
             self._note_idle(window)
             return self._settle(self._lanes, rest=FIRST_REST) if self.cores_used_up else self._double()
         lanes, per_second = self._below
+        short = self._is_short_in_doubt(window)
+        if window.doubted and short:
+            return None
         elasticity = _elasticity(lanes, per_second, self._lanes, window.per_second)
         if elasticity >= PAYS_CLEARLY:
             self._note_idle(window)
         elif self._slow_start:
             return self._end_slow_start(lanes)
-        elif window.turns < 2 * self._window_turns():
-            return None  # the window goes on
+        elif short:
+            window.doubted = self._free  # and goes on
+            return None
         if elasticity >= self._pays:
             self._proven = True
             return self._double()
@@ -384,6 +392,14 @@ class LaneController:
         self._start_growth()
         self._proven = lanes > self._first
         return self._set(lanes)
+
+    def _is_short_in_doubt(self, window: _Window) -> bool:
+        """Say whether twice the evidence is still to come.
+
+        Where lanes are free, as many turns may be short beside the unevenness of the system itself.
+        """
+        shortest = DOUBT * self._shortest_seconds if self._free else 0.0
+        return window.turns < 2 * self._window_turns() or window.elapsed_seconds < shortest
 
     def _note_idle(self, window: _Window) -> None:
         """Pool response times for as long as they do not grow: the more items, the surer the landing."""
@@ -550,9 +566,10 @@ class LaneController:
         self._set(math.ceil(self._base / 2))
 
     def _other_lanes(self) -> int:
+        step = FREE_STEP if self._free else STEP
         if not self._upward:
-            return self._bounded(min(self._base - 1, round(self._base / STEP)))
-        return self._bounded(max(self._base + 1, round(self._base * STEP)))
+            return self._bounded(min(self._base - 1, round(self._base / step)))
+        return self._bounded(max(self._base + 1, round(self._base * step)))
 
     def _go_on(self, probe: _Probe, rate: float) -> None:
         probe.rates.append(rate)

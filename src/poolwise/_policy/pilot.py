@@ -23,7 +23,7 @@ from poolwise._policy.control import LaneChoice, LaneController
 from poolwise._policy.demands import Demands, Estimate, Kind, kind_of
 from poolwise._policy.look import Facts, Look, Watch, is_clear
 from poolwise._policy.plan import FEW_ITEMS, FIRST_LANES, Plan
-from poolwise._policy.roofs import Candidate, Ground, Roof, roofs, shortlist, throughput
+from poolwise._policy.roofs import Candidate, Ground, Roof, lanes_of_each, roofs, shortlist, throughput
 from poolwise._policy.trial import CHEAPER, SHORTEST_SECONDS, Trial
 from poolwise._policy.use import IDLE, UseMeter
 
@@ -40,11 +40,10 @@ _WORTH_A_LOOK_SECONDS = 0.5
 _LOOK_SECONDS = 0.005
 _WARM_SECONDS = 15.0
 _FULL = 0.75  # Share of one core that lanes of one process use: more lanes would only fight for the GIL.
-_FULL_LANES = 64  # Of each worker process at first, at most, where a process with that many was used up.
 _LETS_GO = 0.5  # Share of the time with the GIL held below which it cannot be what holds lanes back.
 _IDLE = 0.4  # Share of one core below which lanes that do not help are held back by something inside the process.
 _MANY_SECONDS = 0.05  # What many lanes must have run for, to tell of the items.
-_PATIENT_LOOKS = 3  # At lanes which do not change, before growth has ended.
+_PATIENT_LOOKS = 3  # In a row, before growth has ended.
 _PROMISING = 1.2  # Of worker processes, where the lanes use a process up: the cores that are left, over those in use.
 _MUCH = 0.2  # Waiting share of mixed work from which on the lane controller looks for more than the roofs ask for.
 _FEWEST_ITEMS, _ENOUGH_SECONDS = 4, 0.1  # That tell of work which does not clearly wait.
@@ -122,13 +121,14 @@ class Pilot:
         self._mixed = False  # By what was known when the lane controller began.
         self._moved = False  # The window that is open is the first of its shape.
         self._warm: Shape | None = None
-        self._warm_since = 0.0
+        self._warm_since, self._warm_after = 0.0, 0  # Since when, and after how many executions that ended well.
         self._reasons = list(plan.reasons)
         self._refusal: str | None = None
         self._escalated = self._told_of_cores = self._reconsidered = False
         self._look_again_at = 1
         self._look_at = 0.0
         self._steady: tuple[float, int] | None = None
+        self._full_looks = 0  # In a row, whatever the lanes were.
         self._decided_after: int | None = None
         self._serial: float | None = None
         self._rates: dict[str, float] = {}
@@ -353,17 +353,20 @@ class Pilot:
             if self._moved and facts.running_since(trial.opened):
                 trial.postpone(facts.now, response)
             trial.conclude(facts.now, response)
-        current, awaited = trial.current, trial.awaited
-        if current is None or awaited is None:
+        current = trial.current
+        if current is None:
             return self._end_trial(trial, facts)
         if trial.measuring:
             return Move(self.shape, self._warm)
-        if awaited.children and not self.in_children and not facts.ready:
+        if current.children and not self.in_children and not facts.ready:
             if self._warm is None:
-                self._warm, self._warm_since = awaited.shape, facts.now
+                self._warm, self._warm_since, self._warm_after = current.shape, facts.now, self._all
             elif facts.now - self._warm_since > _WARM_SECONDS:
                 self._refuse(f"none was ready after {_WARM_SECONDS:g} s")
             return Move(self.shape, self._warm, knock=facts.can_knock and trial.untouched)
+        warmed = facts.now - self._warm_since
+        if self._control is not None and self._warm is not None and warmed >= _MANY_SECONDS:
+            trial.note_base((self._all - self._warm_after) / warmed)
         if self._in_first_shape and self._control is None:
             self._demands = self._look.estimate(facts)
             if kind_of(self._demands) != kind_of(demands) and not self._reconsidered:  # More is known by now.
@@ -545,7 +548,8 @@ class Pilot:
             return Move(self.shape)
         cores, workers = self.ground.cores, self.ground.most_workers
         blocked = self._demands.loop is not None
-        sure = control.settled or use.looks >= _PATIENT_LOOKS  # To begin, to connect, takes CPU as well.
+        self._full_looks = self._full_looks + 1 if use.cores > _FULL else 0
+        sure = control.settled or self._full_looks >= _PATIENT_LOOKS  # To begin, to connect, takes CPU as well.
         held = self._demands.held
         lets_go = held is not None and held.high * use.per_second < _LETS_GO  # Its CPU is not what the GIL stands for.
         full = blocked or (use.cores > _FULL and sure and not lets_go)
@@ -557,8 +561,10 @@ class Pilot:
             self._reasons.append(f"the cores are used up ({busy})")
             self._publish(self.shape, ())
         stuck = control.settled and control.lanes <= _STUCK_LANES and use.cores < _IDLE
-        # What else is busy may be what answers: then it grows with the run, and no more is to be had than this.
-        promise = min(workers, cores / max(cores - use.idle, 1e-9))
+        # What else is busy may be what answers: then it grows with the run, and no more is to be had than this. What
+        # something inside the process holds back, and not a core, gets its share of the cores whoever else is there.
+        computes = full and use.cores > _IDLE
+        promise = min(workers, cores / max(cores - use.idle, 1e-9)) if computes else workers
         left = self._left(facts) / use.per_second
         pays = promise >= _PROMISING and left * (1 - 1 / workers) >= 2 * _CHILDREN_SECONDS
         if spread or not (full or stuck) or not pays:
@@ -573,9 +579,8 @@ class Pilot:
             f"{why} ({use.cores:.0%} of a core at {throughput(rate)} items/s), so worker processes were tried"
         )
         waits = not blocked and (self._demands.wait_share > 0.1 or self._coroutine)
-        total = self.shape.total  # How many lanes pay there is found out there.
-        lanes = max(-(-total // workers), min(total, _FULL_LANES) if full else 1) if waits else 1
-        lanes = max(1, min(lanes, self.ground.most_lanes, self.ground.most_total // workers))
+        served = rate * self._demands.response.value if full else 0.0  # At a time: Little's law.
+        lanes = lanes_of_each(workers, self.shape.total, served, self.ground) if waits else 1
         self._look.gauge = None
         self.stage = Stage.TRIAL
         base, rival = Candidate(self.shape, math.inf, False), Candidate(Shape(workers, lanes), math.inf, True)

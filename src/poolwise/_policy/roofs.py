@@ -21,6 +21,9 @@ _MOST_TRIED = 16  # Lanes of a worker: the lane controller finds out whether mor
 _LESS = 1.05  # A costlier shape must promise more than this, times the cheaper one,
 _LESS_CHILDREN = 1.2  # and child processes, which have to be started, more than this.
 
+_FULL_LANES = 64  # Of each worker process at first, at most, where a process with that many was used up.
+_ROOM = 1.5  # Lanes of such a worker, over those that were served at a time: it is fought over less, and may do more.
+
 
 @dataclass(frozen=True, slots=True)
 class Ground:
@@ -150,6 +153,22 @@ def shortlist(demands: Demands, ground: Ground, base: Shape, *, isolate: bool = 
     ]
     kept.sort(key=lambda found: found.predicted < 0.9 * best)
     return kept[:3]
+
+
+def lanes_of_each(workers: int, total: int, served: float, ground: Ground) -> int:
+    """Return how many lanes each worker process should begin with, in place of one process whose lanes waited.
+
+    What stood in line for the GIL of a process that was used up is no reason for more lanes. How many pay is found out
+    there.
+
+    Args:
+        workers: how many processes.
+        total: lanes of the one process.
+        served: items that were in service at a time, out of its line; 0 where it was not used up.
+        ground: what the machine allows.
+    """
+    lanes = max(-(-total // workers), min(math.ceil(_ROOM * served), total, _FULL_LANES))
+    return max(1, min(lanes, ground.most_lanes, ground.most_total // workers))
 
 
 def _candidate(demands: Demands, shape: Shape, ground: Ground, isolate: bool) -> Candidate:

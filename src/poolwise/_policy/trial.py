@@ -35,7 +35,7 @@ class Trial:
             the base gets a window of its own first, which replaces it.
         window_seconds: that every lane is observed for, in each window.
         margin: what a costlier shape must be better by.
-        afresh: what is known of the base is of the time when it began: it is measured once more, before the rivals.
+        afresh: what is known of the base is no window: where a rival is near it, it gets one, which replaces that.
 
     Attributes:
         rates: by shape, the throughput seen in each of its windows.
@@ -56,7 +56,7 @@ class Trial:
     ) -> None:
         self._known = {base.shape: base, **{rival.shape: rival for rival in rivals}}
         self._base = base
-        self._queue = deque([base, *rivals] if afresh else rivals)
+        self._queue = deque(rivals)
         self._window_seconds = window_seconds
         self._margin = margin
         self._afresh = self._stale = afresh
@@ -79,12 +79,10 @@ class Trial:
         """No rival has been measured yet."""
         return not self.measuring and len(self.rates) == 1 and len(self.rates[self._base.shape]) == 1
 
-    @property
-    def awaited(self) -> Candidate | None:
-        """The candidate that must be ready before the next window: what makes it ready would disturb the window."""
-        if self.current is None or self.current.children or not self._stale:
-            return self.current
-        return next((rival for rival in self._queue if rival.children), self.current)
+    def note_base(self, rate: float) -> None:
+        """Take in what the base did while rivals were made ready, which may disturb it but never make it quicker."""
+        if self.untouched:
+            self.rates[self._base.shape] = [max(rate, self.mean(self._base.shape))]
 
     def begin(self, now: float) -> None:
         """The current candidate runs from `now` on: open its window."""
@@ -144,7 +142,7 @@ class Trial:
         late = self._is_late(elapsed, response_seconds)
         if not (enough or late):
             return False
-        if self._stale or (self._vague and current == self._base):
+        if current == self._base and (self._stale or self._vague):
             self._stale = self._vague = False
             self.rates[current.shape] = []
         self.rates.setdefault(current.shape, []).append(
@@ -177,7 +175,7 @@ class Trial:
 
     def _close(self, one: Shape, other: Shape) -> bool:
         """Say whether it is in doubt which is better: near each other, or the better one had the smaller items."""
-        if len(self.rates[one]) + len(self.rates[other]) >= 4:
+        if len(self.rates[one]) + len(self.rates[other]) >= (3 if self._afresh else 4):
             return False
         worse, better = sorted((one, other), key=self.mean)
         lead = self.mean(better) / self.mean(worse)
