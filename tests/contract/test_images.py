@@ -627,6 +627,32 @@ def test_decoded_images_fit_the_budget(tmp_path: Path, counted: dict[str, Any], 
     assert counted["most"] == wanted
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_what_lanes_took_is_given_back(tmp_path: Path) -> None:
+    """Four lanes that had a large image each, one after the other, hold no more of it than one."""
+    import subprocess
+
+    (tmp_path / "in").mkdir()
+    for number in range(4):
+        Image.new("RGB", (6000, 6000)).save(tmp_path / "in" / f"{number}.png", compress_level=1)
+    program = """
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from poolwise.jobs.images import Convert, checked
+
+convert = Convert((checked("blur", 1),), destination="out")
+lanes = [ThreadPoolExecutor(1) for _ in range(4)]
+for number, lane in enumerate(lanes):
+    lane.submit(convert, f"in/{number}.png").result()
+    with open("/proc/self/statm") as file:
+        print(int(file.read().split()[1]) * 4096)
+"""
+    ended = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=True, capture_output=True, text=True)
+    held = [int(line) for line in ended.stdout.split()]
+    assert held[-1] - held[0] < 6000 * 6000 * 4  # One image of one of the three later lanes.
+
+
 def test_from_the_outside_nothing_heavy_is_imported() -> None:
     """The job's package comes without Pillow, which may be missing."""
     import subprocess
