@@ -176,7 +176,7 @@ def corpus() -> dict[str, tuple[bytes, type[ImageError], str]]:
         "half-progressive.jpg": (progressive[: len(progressive) // 2], DamagedImage, "cannot be processed"),
         "head.jpg": (jpeg[:30], DamagedImage, "cannot be processed"),
         "half.png": (png[: len(png) // 2], DamagedImage, "cannot be processed"),
-        "half.gif": (gif[: len(gif) // 2], DamagedImage, "truncated"),
+        "half.gif": (gif[: len(gif) // 2], DamagedImage, "ends too early"),
         "half.webp": (webp[: len(webp) // 2], ImageError, ""),
         "half.tif": (tiff[: len(tiff) // 2], ImageError, ""),
         "half.bmp": (bmp[: len(bmp) // 2], DamagedImage, "truncated"),
@@ -227,7 +227,7 @@ def test_truncated_files_are_kept_where_that_is_wanted(tmp_path: Path, name: str
     (tmp_path / "in" / name).write_bytes(CORPUS[name][0])
     photograph().save(tmp_path / "in" / "good.jpg")
     outcomes = processed(tmp_path / "in", fit=20, truncated="keep", shape="auto")
-    assert outcomes[name].unwrap().notes == ("it ends too early, and what is missing is grey",)
+    assert outcomes[name].unwrap().notes == ("it ends too early: what is missing is grey, or left out",)
     assert outcomes[name].worker > 0
     assert outcomes["good.jpg"].unwrap().notes == ()
     assert not ImageFile.LOAD_TRUNCATED_IMAGES

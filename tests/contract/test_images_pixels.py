@@ -619,6 +619,21 @@ def test_an_animation_may_change_its_format(tmp_path: Path) -> None:
     assert "holds 4 pictures, and a JPEG holds one" in str(reason(tmp_path / "a.gif", Settings(format="jpeg")))
 
 
+def test_an_animation_that_ends_between_its_pictures(tmp_path: Path) -> None:
+    """It has lost some, wherever it was cut; on request what there is of it is taken."""
+    animation(tmp_path / "whole.gif", disposal=2)
+    whole = (tmp_path / "whole.gif").read_bytes()
+    for length in range(1, len(whole)):
+        (tmp_path / "a.gif").write_bytes(whole[:length])
+        reason(tmp_path / "a.gif", fit=20)
+    (tmp_path / "a.gif").write_bytes(whole[: whole.rindex(b"!\xf9")])
+    assert str(reason(tmp_path / "a.gif", fit=20)) == "is a GIF that ends too early"
+    outcome = done(tmp_path / "a.gif", Settings(truncated="keep"), fit=20)
+    assert (outcome.frames, len(outcome.notes)) == (3, 1)
+    (tmp_path / "a.gif").write_bytes(whole + b"more")
+    assert done(tmp_path / "a.gif", rotate=90).frames == 4
+
+
 def test_an_animation_without_change_is_copied(tmp_path: Path) -> None:
     """Not only its first picture."""
     animation(tmp_path / "a.gif", loop=0)

@@ -426,7 +426,7 @@ def test_truncated_files_are_kept_on_request(poolwise: Any, source: Path) -> Non
     assert poolwise("images", "in", "out", "--fit", "50").code == 3
     ended = poolwise("images", "in", "out", "--fit", "50", "--truncated", "keep")
     assert ended.code == 0
-    assert "1 image: it ends too early, and what is missing is grey" in ended.err.splitlines()
+    assert "1 image: it ends too early: what is missing is grey, or left out" in ended.err.splitlines()
 
 
 def test_two_files_with_one_result(poolwise: Any, source: Path) -> None:

@@ -26,6 +26,7 @@ from poolwise.jobs.images.operations import Operation
 from poolwise.jobs.images.outcome import Converted
 from poolwise.jobs.images.reading import (
     count_frames,
+    ends_too_early,
     explained,
     has_deep_colour,
     is_lossless_webp,
@@ -271,14 +272,16 @@ class _Work:
         try:
             return self._prepare()
         except DamagedImage:
-            self.notes[:] = ["it ends too early, and what is missing is grey"]
+            self.notes[:] = ["it ends too early: what is missing is grey, or left out"]
             with _truncated_files_decoded():
-                return self._prepare()
+                return self._prepare(whole=False)
 
-    def _prepare(self) -> _Prepared:
+    def _prepare(self, *, whole: bool = True) -> _Prepared:
         with explained("cannot be processed"):
             image = self._open()
             own = own_format(image)
+            if whole and ends_too_early(self._file, own):
+                raise DamagedImage(f"is a {own} that ends too early")
             frames = count_frames(image, max_pixels=self._settings.max_pixels, max_frames=self._settings.max_frames)
             deep = has_deep_colour(image)
             metadata = read_metadata(image, self.notes)
