@@ -176,7 +176,7 @@ def corpus() -> dict[str, tuple[bytes, type[ImageError], str]]:
         "half-progressive.jpg": (progressive[: len(progressive) // 2], DamagedImage, "cannot be processed"),
         "head.jpg": (jpeg[:30], DamagedImage, "cannot be processed"),
         "half.png": (png[: len(png) // 2], DamagedImage, "cannot be processed"),
-        "half.gif": (gif[: len(gif) // 2], DamagedImage, "truncated"),
+        "half.gif": (gif[: len(gif) // 2], DamagedImage, "ends too early"),
         "half.webp": (webp[: len(webp) // 2], ImageError, ""),
         "half.tif": (tiff[: len(tiff) // 2], ImageError, ""),
         "half.bmp": (bmp[: len(bmp) // 2], DamagedImage, "truncated"),
@@ -227,7 +227,7 @@ def test_truncated_files_are_kept_where_that_is_wanted(tmp_path: Path, name: str
     (tmp_path / "in" / name).write_bytes(CORPUS[name][0])
     photograph().save(tmp_path / "in" / "good.jpg")
     outcomes = processed(tmp_path / "in", fit=20, truncated="keep", shape="auto")
-    assert outcomes[name].unwrap().notes == ("it ends too early, and what is missing is grey",)
+    assert outcomes[name].unwrap().notes == ("it ends too early: what is missing is grey, or left out",)
     assert outcomes[name].worker > 0
     assert outcomes["good.jpg"].unwrap().notes == ()
     assert not ImageFile.LOAD_TRUNCATED_IMAGES
@@ -625,6 +625,32 @@ def test_decoded_images_fit_the_budget(tmp_path: Path, counted: dict[str, Any], 
     outcomes = processed(tmp_path / "in", apply=counted["function"], limits=budget, shape="1x2", journal=tmp_path / "j")
     assert all(outcome.ok for outcome in outcomes.values())
     assert counted["most"] == wanted
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_what_lanes_took_is_given_back(tmp_path: Path) -> None:
+    """Four lanes that had a large image each, one after the other, hold no more of it than one."""
+    import subprocess
+
+    (tmp_path / "in").mkdir()
+    for number in range(4):
+        Image.new("RGB", (6000, 6000)).save(tmp_path / "in" / f"{number}.png", compress_level=1)
+    program = """
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from poolwise.jobs.images import Convert, checked
+
+convert = Convert((checked("blur", 1),), destination="out")
+lanes = [ThreadPoolExecutor(1) for _ in range(4)]
+for number, lane in enumerate(lanes):
+    lane.submit(convert, f"in/{number}.png").result()
+    with open("/proc/self/statm") as file:
+        print(int(file.read().split()[1]) * 4096)
+"""
+    ended = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=True, capture_output=True, text=True)
+    held = [int(line) for line in ended.stdout.split()]
+    assert held[-1] - held[0] < 6000 * 6000 * 4  # One image of one of the three later lanes.
 
 
 def test_from_the_outside_nothing_heavy_is_imported() -> None:

@@ -153,6 +153,17 @@ def test_metadata_crosses_formats(tmp_path: Path) -> None:
         assert (result.info["icc_profile"], result.info["xmp"]) == (SRGB, xmp)
 
 
+@pytest.mark.parametrize("extension", ["jpg", "png", "webp", "tif"])
+@pytest.mark.parametrize("image_format", ["jpeg", "png", "webp"])
+def test_exif_of_an_upright_picture_crosses_formats(tmp_path: Path, extension: str, image_format: str) -> None:
+    """Also where it is kept byte by byte: formats begin it differently."""
+    exif = Image.Exif()
+    exif[0x010F] = "Maker"
+    photograph().save(tmp_path / f"a.{extension}", exif=exif)
+    with reopened(done(tmp_path / f"a.{extension}", Settings(format=image_format), fit=30)) as result:
+        assert result.getexif()[0x010F] == "Maker"
+
+
 def test_orientation_in_xmp_is_reset_too(tmp_path: Path) -> None:
     """What is applied is not said any more, or the next program applies it again."""
     xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><d tiff:Orientation="6"/></x:xmpmeta>'
@@ -289,6 +300,16 @@ def test_a_colour_that_stands_for_clear(tmp_path: Path, mode: str, colour: Any) 
             assert all(result.getpixel((x, 20))[0] == 0 for x in range(22))  # type: ignore[index]
 
 
+@pytest.mark.parametrize(("mode", "colour"), [("RGB", (255, 0, 0)), ("L", 7), ("1", 0)])
+def test_a_colour_that_stands_for_clear_crosses_formats(tmp_path: Path, mode: str, colour: Any) -> None:
+    """A WebP has no such colour, and has alpha."""
+    picture = Image.new(mode, (40, 40), colour)
+    picture.paste((0, 0, 255) if mode == "RGB" else 200, (0, 0, 20, 40))
+    picture.save(tmp_path / "a.png", transparency=colour)
+    with reopened(done(tmp_path / "a.png", Settings(format="webp"))) as result:
+        assert [result.getchannel("A").getpixel((x, 20)) for x in (5, 39)] == [255, 0]
+
+
 def test_sixteen_bits_stay_where_they_can(tmp_path: Path) -> None:
     """A grey PNG of 16 bits is fitted, cropped and turned in 16; blur says what it cannot do."""
     deep = Image.linear_gradient("L").convert("I").point(lambda value: value * 257 + 3).convert("I;16")
@@ -302,6 +323,41 @@ def test_sixteen_bits_stay_where_they_can(tmp_path: Path) -> None:
     for operations in ({"blur": 2}, {"sharpen": True}, {"autocontrast": True}):
         (tmp_path / "out" / "a.png").unlink(missing_ok=True)
         assert "has 16 bits a channel" in str(reason(tmp_path / "a.png", **operations))
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_sixteen_bits_much_smaller(tmp_path: Path, orientation: int) -> None:
+    """Where Pillow reduces other pixels before it resizes them."""
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    Image.new("I;16", (300, 200), 12_345).save(tmp_path / "a.png", exif=exif)
+    with reopened(done(tmp_path / "a.png", fit=30)) as result:
+        assert (result.mode, sorted(result.size)) == ("I;16", [20, 30])
+        assert result.getextrema() == (12_345, 12_345)
+
+
+def test_operations_on_eight_bits_where_the_result_has_no_more(tmp_path: Path) -> None:
+    """What the sentence about 16 bits proposes helps."""
+    deep = Image.linear_gradient("L").convert("I").point(lambda value: value * 257).convert("I;16")
+    deep.save(tmp_path / "a.png")
+    assert "format= (--format) jpeg" in str(reason(tmp_path / "a.png", blur=2))
+    outcome = done(tmp_path / "a.png", Settings(format="jpeg", quality=95), blur=2)
+    assert outcome.notes == ("16 bits a channel became 8, as JPEG has no more",)
+    with reopened(outcome) as result:
+        assert psnr(result, Image.linear_gradient("L").filter(ImageFilter.GaussianBlur(2))) > 40
+
+
+def test_sixteen_bits_in_the_other_byte_order(tmp_path: Path) -> None:
+    """A big-endian TIFF becomes a PNG of 16 bits, with the same values."""
+    values = struct.pack(">12H", *range(0, 60_000, 5_000))
+    tags = ((256, 4), (257, 3), (258, 16), (259, 1), (262, 1), (277, 1), (278, 3))
+    entries = [struct.pack(">HHIHH", tag, 3, 1, value, 0) for tag, value in tags]
+    entries += [struct.pack(">HHII", tag, 4, 1, value) for tag, value in ((273, 8), (279, len(values)))]
+    ifd = struct.pack(">H", len(entries)) + b"".join(sorted(entries)) + bytes(4)
+    (tmp_path / "a.tif").write_bytes(b"MM\0*" + struct.pack(">I", 8 + len(values)) + values + ifd)
+    with reopened(done(tmp_path / "a.tif", Settings(format="png"))) as result:
+        assert result.mode == "I;16"
+        assert [result.getpixel((x, y)) for y in range(3) for x in range(4)] == list(range(0, 60_000, 5_000))
 
 
 @pytest.mark.parametrize("image_format", ["jpeg", "webp", "avif"])
@@ -347,7 +403,8 @@ def test_thirty_two_bits(tmp_path: Path, mode: str) -> None:
     (tmp_path / "out" / "a.tif").unlink()
     assert isinstance(reason(tmp_path / "a.tif", blur=1), NotSupported)
     assert isinstance(reason(tmp_path / "a.tif", rotate=3), NotSupported)
-    assert "cannot hold" in str(reason(tmp_path / "a.tif", Settings(format="jpeg")))
+    for image_format in ("jpeg", "png"):
+        assert "cannot hold" in str(reason(tmp_path / "a.tif", Settings(format=image_format)))
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "I;16"])
@@ -428,6 +485,16 @@ def test_autocontrast_ignores_the_colour_of_what_is_clear(tmp_path: Path) -> Non
         assert result.getpixel((25, 5))[3] == 0  # type: ignore[index]
 
 
+@pytest.mark.parametrize("compression", ["group3", "group4", "tiff_lzw"])
+def test_a_fax_has_greys_when_it_is_smaller(tmp_path: Path, compression: str) -> None:
+    """A TIFF whose compression holds black and white only gets one that holds all."""
+    photograph(mode="1").save(tmp_path / "a.tif", compression=compression)
+    with reopened(done(tmp_path / "a.tif", fit=30)) as result:
+        assert (result.mode, result.size, result.info["compression"]) == ("L", (30, 20), "tiff_lzw")
+    with reopened(done(tmp_path / "a.tif", rotate=90)) as result:
+        assert (result.mode, result.info["compression"]) == ("1", compression)
+
+
 def test_apply(tmp_path: Path) -> None:
     """A function gets the upright image, and may change it, or return another; metadata stays all the same."""
     exif = Image.Exif()
@@ -449,6 +516,8 @@ def test_apply(tmp_path: Path) -> None:
     (tmp_path / "out" / "a.png").unlink()
     assert "returned a int; it must return an image" in str(reason(tmp_path / "a.png", apply=lambda image: 3))
     assert "raised ZeroDivisionError" in str(reason(tmp_path / "a.png", apply=lambda image: 1 / 0))
+    nothing = reason(tmp_path / "a.png", apply=lambda image: Image.new("RGB", (0, 3)))
+    assert "returned an image of 0 x 3 pixels" in str(nothing)
 
 
 # -- nothing to do -----------------------------------------------------------------------------------------------------
@@ -550,12 +619,36 @@ def test_an_animation_may_change_its_format(tmp_path: Path) -> None:
     assert "holds 4 pictures, and a JPEG holds one" in str(reason(tmp_path / "a.gif", Settings(format="jpeg")))
 
 
+def test_an_animation_that_ends_between_its_pictures(tmp_path: Path) -> None:
+    """It has lost some, wherever it was cut; on request what there is of it is taken."""
+    animation(tmp_path / "whole.gif", disposal=2)
+    whole = (tmp_path / "whole.gif").read_bytes()
+    for length in range(1, len(whole)):
+        (tmp_path / "a.gif").write_bytes(whole[:length])
+        reason(tmp_path / "a.gif", fit=20)
+    (tmp_path / "a.gif").write_bytes(whole[: whole.rindex(b"!\xf9")])
+    assert str(reason(tmp_path / "a.gif", fit=20)) == "is a GIF that ends too early"
+    outcome = done(tmp_path / "a.gif", Settings(truncated="keep"), fit=20)
+    assert (outcome.frames, len(outcome.notes)) == (3, 1)
+    (tmp_path / "a.gif").write_bytes(whole + b"more")
+    assert done(tmp_path / "a.gif", rotate=90).frames == 4
+
+
 def test_an_animation_without_change_is_copied(tmp_path: Path) -> None:
     """Not only its first picture."""
     animation(tmp_path / "a.gif", loop=0)
     outcome = done(tmp_path / "a.gif", fit=40)
     assert (outcome.action, outcome.frames) == ("copied", 4)
     assert Path(outcome.path).read_bytes() == (tmp_path / "a.gif").read_bytes()
+
+
+@pytest.mark.parametrize("name", ["a.gif", "a.png", "a.webp"])
+def test_pictures_of_an_animation_have_one_size(tmp_path: Path, name: str) -> None:
+    """A function that crops each of them differently gets a sentence."""
+    animation(tmp_path / name, disposal=2) if name != "a.webp" else animation(tmp_path / name)
+    widths = iter([20, 21, 20, 21])
+    error = reason(tmp_path / name, apply=lambda image: image.crop((0, 0, next(widths), 9)))
+    assert str(error) == "would have pictures of 20 x 9 and of 21 x 9 pixels, in one animation"
 
 
 def test_a_png_with_a_still_picture(tmp_path: Path) -> None:

@@ -99,6 +99,20 @@ def test_what_cannot_be_processed_is_named(poolwise: Any, server: Hostile) -> No
     assert '"error": null' in (poolwise.folder / "all.jsonl").read_text()
 
 
+def test_a_failure_of_other_operations_is_no_longer_one(poolwise: Any, server: Hostile) -> None:
+    """What a JPEG cannot hold a WebP can; with the same operations it stays failed, and nothing is fetched again."""
+    file = io.BytesIO()
+    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
+    frames[0].save(file, "GIF", save_all=True, append_images=frames[1:])
+    poolwise.write("urls.txt", server.add("/two.gif", fixed(file.getvalue())))
+    for earlier in ("", " in an earlier run"):
+        ended = poolwise("fetch", "urls.txt", "out", PRIVATE, "--then", "--fit 4 --format jpeg")
+        assert (ended.code, f"failed at images{earlier}: " in ended.err) == (3, True)
+    assert poolwise("fetch", "urls.txt", "out", PRIVATE, "--then", "--fit 4 --format webp").code == 0
+    assert (poolwise.folder / "out" / "processed" / "two.webp").exists()
+    assert set(server.asked.values()) == {1}
+
+
 def test_a_trace_has_both_stages(poolwise: Any, server: Hostile) -> None:
     """With names of stages."""
     poolwise.write("urls.txt", server.add("/0.jpg", fixed(photo(0))))
@@ -142,6 +156,7 @@ def test_interrupted(poolwise: Any, server: Hostile, times: int) -> None:
         (["--then", "--colour red"], "error: --then '--colour red': no such option: --colour"),
         (["--then", "--fit 9 --fit 8"], "error: --then '--fit 9 --fit 8': --fit is given 2 times, and once"),
         (["--then", "--fit 9 --shape 1x2"], "error: --then '--fit 9 --shape 1x2': --shape is no operation on images"),
+        (["--then", "--fit 9 --list"], "error: --then '--fit 9 --list': --list is no operation on images"),
         (["--then", "--fit '9"], "error: --then \"--fit '9\" cannot be read: no closing quotation"),
         (["--then", "more --fit 9"], "error: --then 'more --fit 9': got unexpected extra argument"),
         (["--then-to", "x"], "error: --then-to is the folder for what --then gives; give --then OPERATIONS with it"),

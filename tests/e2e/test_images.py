@@ -426,7 +426,7 @@ def test_truncated_files_are_kept_on_request(poolwise: Any, source: Path) -> Non
     assert poolwise("images", "in", "out", "--fit", "50").code == 3
     ended = poolwise("images", "in", "out", "--fit", "50", "--truncated", "keep")
     assert ended.code == 0
-    assert "1 image: it ends too early, and what is missing is grey" in ended.err.splitlines()
+    assert "1 image: it ends too early: what is missing is grey, or left out" in ended.err.splitlines()
 
 
 def test_two_files_with_one_result(poolwise: Any, source: Path) -> None:
@@ -438,9 +438,19 @@ def test_two_files_with_one_result(poolwise: Any, source: Path) -> None:
     assert not (poolwise.folder / "out").exists()
 
 
-def test_damaged_exif_leaves_no_warning(poolwise: Any, source: Path) -> None:
-    """What Pillow says of it by itself is not for the user."""
+@pytest.mark.parametrize("how", [("--shape", "1x1"), ("--shape", "2x1"), ("--truncated", "keep")])
+def test_damaged_exif_leaves_no_warning(poolwise: Any, source: Path, how: tuple[str, ...]) -> None:
+    """What Pillow says of it by itself is not for the user, from no process."""
     photograph().save(source / "b.jpg", exif=b"Exif\0\0II*\0\xff\xff\xff\x7f" + b"\xff" * 40)
-    ended = poolwise("images", "in", "out", "--fit", "50")
+    ended = poolwise("images", "in", "out", "--fit", "50", *how)
     assert ended.code == 0
     assert "Warning" not in ended.err
+
+
+def test_a_failure_is_one_line(poolwise: Any, source: Path) -> None:
+    """Also where the function's own exception has many, or none."""
+    poolwise.write("own.py", "def many(image): raise ValueError('a\\nb')\ndef none(image): raise StopIteration")
+    ended = poolwise("images", "in", "out", "--apply", "own:many")
+    assert "failed: a.jpg: many raised ValueError: a\\nb\n" in ended.err
+    ended = poolwise("images", "in", "out", "--apply", "own:none")
+    assert "failed: a.jpg: none raised StopIteration\n" in ended.err

@@ -350,12 +350,12 @@ def _parse_operations(text: str) -> dict[str, Any]:
         if not hasattr(error, "format_message"):
             raise
         raise CommandError(f"--then {text!r}: {_usage_words(error)[0]}", hint=hint) from error
-    for name in context.params:
+    for parameter in images.params:
+        name = parameter.name
         if name in _RESULT and _is_given(context, name):
             wanted[_RESULT[name]] = context.params[name]
         elif name not in ("source", "destination", *wanted) and _is_given(context, name):
-            option = f"--{name.replace('_', '-')}"
-            raise CommandError(f"--then {text!r}: {option} is no operation on images", hint=hint)
+            raise CommandError(f"--then {text!r}: {parameter.opts[0]} is no operation on images", hint=hint)
     if not wanted:
         raise CommandError(f"--then {text!r} holds no operation", hint=hint)
     return wanted

@@ -15,7 +15,7 @@ from poolwise.cli.consume import consume, explain, trace_options
 from poolwise.cli.interrupts import Interrupts
 from poolwise.cli.manifest import check_manifest, write_manifest
 from poolwise.cli.streams import claim_stdout, keep_apart, stdin_closed
-from poolwise.cli.terminal import CommandError, Tally, expect_bar, failure, say, shorten
+from poolwise.cli.terminal import CommandError, Tally, expect_bar, failure, one_line, say, shorten
 
 if TYPE_CHECKING:
     from poolwise import Run
@@ -212,7 +212,7 @@ class FetchTally(Tally):
         self.classes[name] += 1
         self.failed_earlier += earlier
         if self.failed <= _FAILURES_SHOWN:
-            say(f"{how}{' in an earlier run' if earlier else ''}: {what}")
+            say(f"{how}{' in an earlier run' if earlier else ''}: {one_line(what)}")
         elif self.failed == _FAILURES_SHOWN + 1:
             say("further failures are not shown here; --manifest FILE names all of them")
 
@@ -288,10 +288,11 @@ class ThenTally(FetchTally):
 def _pipeline(command: FetchCommand, lines: list[str | BadLine]) -> Run[str]:
     """Return the run that fetches, and processes what it has fetched."""
     import poolwise
+    from poolwise.cli.images import quiet_pillow
     from poolwise.jobs._records import journal_path
     from poolwise.jobs.fetch import fetch_stage
     from poolwise.jobs.fetch.job import may_pass
-    from poolwise.jobs.images import StorageFailed, images_stage
+    from poolwise.jobs.images import ImageError, images_stage
 
     options = dict(command.options)
     results = command.then_to or os.path.join(command.destination, "processed")
@@ -299,18 +300,21 @@ def _pipeline(command: FetchCommand, lines: list[str | BadLine]) -> Run[str]:
     began = time.time()
 
     assert command.then is not None
-    process = images_stage(command.destination, results, **command.then)
+    quiet_pillow()
+    process = images_stage(command.destination, results, setup=quiet_pillow, **command.then)
     recipe = cast("OfPath", process.fn).recipe
     stages = [fetch_stage(command.destination, **options), process]
 
     def again(recorded: Recorded) -> bool:
         """Say whether a URL begins at the first stage again.
 
-        Its result is gone, may have changed, or is another's; or it failed by what may be otherwise now.
+        Its result is gone, may have changed, or is another's; or it failed by other operations, or by what may be
+        otherwise now.
         """
         if recorded.error is not None:
-            passing = may_pass(recorded.error) or isinstance(recorded.error.__cause__, StorageFailed)
-            return passing and recorded.started < began
+            cause = recorded.error.__cause__
+            other = isinstance(cause, ImageError) and (cause.may_pass or cause.recipe != recipe)
+            return (other or may_pass(recorded.error)) and recorded.started < began
         changed = bool(options.get("update")) and recorded.started < began
         return changed or recorded.value.recipe != recipe or not os.path.isfile(recorded.value)
 

@@ -56,9 +56,10 @@ def images_command(command: ImagesCommand) -> int:
     keep_apart((journal, "the journal"), (command.trace, "the trace"), (command.manifest, "the manifest"))
     open_stdout = claim_stdout() if command.manifest == "-" else None
     tally = ImagesTally("images", loud=True)
-    warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # What it means is in notes, and errors.
+    quiet_pillow()
     try:
         options = {**read_operations(command.operations), **command.options, **trace_options(command.trace)}
+        options["setup"] = quiet_pillow
         prepared = prepare(command.source, command.destination, options)
         if not prepared.paths:
             names = ", ".join(SUFFIXES)
@@ -78,6 +79,11 @@ def images_command(command: ImagesCommand) -> int:
     if command.manifest is not None:
         code = write_manifest(MANIFEST, journal, command.manifest, open_stdout) or code
     return code
+
+
+def quiet_pillow() -> None:
+    """Have Pillow not warn of damaged metadata, in this process: what it means is in notes, and errors."""
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 
 def read_operations(written: dict[str, Any]) -> dict[str, Any]:
@@ -136,7 +142,7 @@ class ImagesTally(Tally):
         if outcome.error is not None:
             cause = cause_of(outcome.error)
             kind = "" if isinstance(cause, ImageError) else f"{type(cause).__name__}: "
-            say(f"failed: {one_line(outcome.key)}: {kind}{cause}")
+            say(f"failed: {one_line(outcome.key)}: {kind}{one_line(str(cause))}")
             return
         self.actions["up to date" if outcome.started < self.began else outcome.value.action] += 1
         self.notes.update(outcome.value.notes)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from mmap import mmap
 
+from poolwise.jobs import _gif as _gif_blocks
 from poolwise.jobs.fetch.errors import DamagedImage, NotAnImage
 
 Data = bytes | bytearray | mmap
@@ -210,27 +211,13 @@ def _png(data: Data) -> tuple[int, int]:
 
 def _gif(data: Data) -> tuple[int, int]:
     size = struct.unpack_from("<HH", data, 6)
-    at, pictures = 13 + _gif_colours(data[10]), 0
-    while True:
-        kind = data[at]
-        if kind == 0x3B:
-            if not pictures:
-                raise DamagedImage("is a GIF without a picture in it")
-            return size
-        if kind == 0x2C:
-            at += 10 + _gif_colours(data[at + 9]) + 1
-            pictures += 1
-        elif kind == 0x21:
-            at += 2
-        else:
-            raise DamagedImage(f"is a GIF with an unknown block at byte {at:,}")
-        while length := data[at]:
-            at += 1 + length
-        at += 1
-
-
-def _gif_colours(flags: int) -> int:
-    return 3 << ((flags & 7) + 1) if flags & 0x80 else 0
+    blocks = list(_gif_blocks.blocks(data))
+    last, at = blocks[-1]
+    if last != _gif_blocks.TRAILER:
+        raise DamagedImage(f"is a GIF with an unknown block at byte {at:,}")
+    if not any(kind == _gif_blocks.PICTURE for kind, _ in blocks):
+        raise DamagedImage("is a GIF without a picture in it")
+    return size
 
 
 # -- WebP (RFC 9649) ---------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 _MIXABLE = ("L", "LA", "RGB", "RGBA", "CMYK", "I;16", "I", "F")
 _CONVERTED = {"1": "L", "PA": "RGBA", "La": "LA", "RGBa": "RGBA", "RGBX": "RGB", "YCbCr": "RGB", "HSV": "RGB"}
 _SWAPPING = (5, 6, 7, 8)
+_EIGHT_BITS = ("JPEG", "WEBP", "AVIF", "GIF", "BMP")
 
 Size = tuple[int, int]
 
@@ -25,21 +26,25 @@ class Canvas:
         image: as it was opened, perhaps not decoded yet.
         metadata: of its file.
         notes: gets what cannot be kept.
+        result_format: in which it will be saved.
 
     Attributes:
         image: by now.
+        opened_mode: of its pixels, as it was opened.
         icc: profile of its pixels by now, or b"".
         changed: it is not what it was.
         box: the part of it that is the picture, where decoding at a smaller scale left a rest of a pixel; or None.
     """
 
-    def __init__(self, image: Image, metadata: Metadata, notes: list[str]) -> None:
+    def __init__(self, image: Image, metadata: Metadata, notes: list[str], result_format: str) -> None:
         self.image = image
+        self.opened_mode = image.mode
         self.icc = metadata.icc
         self.notes = notes
         self.changed = False
         self.box: tuple[float, float, float, float] | None = None
         self._orientation = metadata.orientation
+        self._format = result_format
 
     def put(self, image: Image, *, box: tuple[float, float, float, float] | None = None) -> None:
         """Go on with another image."""
@@ -88,13 +93,20 @@ class Canvas:
             raise NotSupported(f"has pixels of the kind {mode!r}, which are not processed")
         return image
 
+    def reduced(self, image: Image) -> Image:
+        """Return an image of this canvas with no more bits a channel than its result can have, of 16; that is noted."""
+        if not image.mode.startswith("I;16") or self._format not in _EIGHT_BITS:
+            return image
+        self.notes.append(f"16 bits a channel became 8, as {self._format} has no more")
+        return colours.to_eight_bits(image)
+
     def eight_bits(self, operation: str) -> Image:
         """Return the image in a mode of 8 bits a channel.
 
         Raises:
-            NotSupported: it has more.
+            NotSupported: it has more, and its result can have more.
         """
-        image = self.mixable()
+        image = self.reduced(self.mixable())
         if image.mode in ("I;16", "I", "F"):
             bits = 16 if image.mode == "I;16" else 32
             raise NotSupported(

@@ -26,6 +26,7 @@ from poolwise.jobs.images.operations import Operation
 from poolwise.jobs.images.outcome import Converted
 from poolwise.jobs.images.reading import (
     count_frames,
+    ends_too_early,
     explained,
     has_deep_colour,
     is_lossless_webp,
@@ -39,6 +40,9 @@ from poolwise.jobs.images.writing import LOSSY, Animation, encode, explained_as_
 if TYPE_CHECKING:
     from PIL.Image import Image
     from PIL.ImageFile import ImageFile
+
+_COMPRESSION = "tiff_lzw"
+"""For a TIFF that was compressed, and has other pixels by now: fax and JPEG take one kind each."""
 
 _VERSION = 1
 """Of what recipes mean: results of another one are made again."""
@@ -268,14 +272,16 @@ class _Work:
         try:
             return self._prepare()
         except DamagedImage:
-            self.notes[:] = ["it ends too early, and what is missing is grey"]
+            self.notes[:] = ["it ends too early: what is missing is grey, or left out"]
             with _truncated_files_decoded():
-                return self._prepare()
+                return self._prepare(whole=False)
 
-    def _prepare(self) -> _Prepared:
+    def _prepare(self, *, whole: bool = True) -> _Prepared:
         with explained("cannot be processed"):
             image = self._open()
             own = own_format(image)
+            if whole and ends_too_early(self._file, own):
+                raise DamagedImage(f"is a {own} that ends too early")
             frames = count_frames(image, max_pixels=self._settings.max_pixels, max_frames=self._settings.max_frames)
             deep = has_deep_colour(image)
             metadata = read_metadata(image, self.notes)
@@ -301,7 +307,7 @@ class _Work:
         return open_image(self._file, self._formats)
 
     def _picture(self, image: ImageFile, metadata: Metadata, image_format: str, *, reencoded: bool) -> _Prepared:
-        canvas = self._carried_out(image, metadata)
+        canvas = self._carried_out(image, metadata, image_format)
         if not canvas.changed and not reencoded:
             image.load()  # That it is whole.
             return _Prepared(image_format, image.size, 1)
@@ -310,8 +316,8 @@ class _Work:
         parameters = self._parameters(metadata, image_format, picture, canvas)
         return _Prepared(image_format, picture.size, 1, (picture,), parameters)
 
-    def _carried_out(self, image: ImageFile, metadata: Metadata) -> Canvas:
-        canvas = Canvas(image, metadata, self.notes)
+    def _carried_out(self, image: ImageFile, metadata: Metadata, image_format: str) -> Canvas:
+        canvas = Canvas(image, metadata, self.notes, image_format)
         way = fast.shortcut(self._convert.operations, canvas.size()) if self._settings.fast else None
         if way is None:
             operations.carry_out(canvas, self._convert.operations)
@@ -320,7 +326,7 @@ class _Work:
         canvas.upright()
         operations.carry_out(canvas, way.operations)
         if self._sampled:
-            exact = Canvas(self._open(), metadata, [])
+            exact = Canvas(self._open(), metadata, [], image_format)
             operations.carry_out(exact, self._convert.operations)
             self.psnr = round(fast.psnr(exact.image, canvas.image), 2)
         return canvas
@@ -329,26 +335,27 @@ class _Work:
         self, image: ImageFile, frames: int, metadata: Metadata, image_format: str, *, reencoded: bool
     ) -> _Prepared:
         """Process picture by picture; each is whole, whatever parts of it the file holds."""
-        pictures, durations = [], []
+        canvases, durations = [], []
         has_still = bool(image.info.get("default_image")) and image.format == "PNG"
         loop = image.info.get("loop")
-        canvas = None
         for number in range(frames):
             image.seek(number)
             image.load()
             if number or not has_still:
                 durations.append(round(image.info.get("duration") or 0))
-            canvas = Canvas(image.copy(), metadata, self.notes)
-            operations.carry_out(canvas, self._convert.operations)
-            if canvas.changed or reencoded:
-                pictures.append(self._finished(canvas, image_format))
-        if len(pictures) < frames or canvas is None:
+            canvases.append(Canvas(image.copy(), metadata, self.notes, image_format))
+            operations.carry_out(canvases[-1], self._convert.operations)
+        if not reencoded and not any(canvas.changed for canvas in canvases):
             return _Prepared(image_format, image.size, frames)
+        pictures = [self._finished(canvas, image_format) for canvas in canvases]
+        sizes = dict.fromkeys(f"{picture.width} x {picture.height}" for picture in pictures)
+        if len(sizes) > 1:
+            raise NotSupported(f"would have pictures of {' and of '.join(list(sizes)[:2])} pixels, in one animation")
         if has_still and image_format != "PNG":
             pictures = pictures[1:]
             self.notes.append(f"the picture for those that show no animation was left out, as {image_format} has none")
         told = Animation(durations, None if loop is None else int(loop), has_still and image_format == "PNG")
-        parameters = self._parameters(metadata, image_format, pictures[0], canvas)
+        parameters = self._parameters(metadata, image_format, pictures[0], canvases[0])
         parameters |= told.parameters(image_format, pictures)
         return _Prepared(image_format, pictures[0].size, len(pictures), tuple(pictures), parameters)
 
@@ -368,6 +375,12 @@ class _Work:
             parameters["quality"] = self._settings.quality
         elif image_format == "WEBP" and is_lossless_webp(self._file):
             parameters |= {"lossless": True, "exact": True}
+        elif (
+            image_format == "TIFF"
+            and picture.mode != canvas.opened_mode
+            and picture.info.get("compression", "raw") != "raw"
+        ):
+            parameters["compression"] = _COMPRESSION
         return parameters
 
 

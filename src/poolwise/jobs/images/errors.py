@@ -31,6 +31,11 @@ class ImageError(Exception):
         self.source: Source | None = None
         self.recipe = ""
 
+    @property
+    def may_pass(self) -> bool:
+        """The same file may be processed another time: the disk, the bounds, the memory may be others then."""
+        return self.source is None or isinstance(self, StorageFailed | TooLarge)
+
 
 class Unreadable(ImageError):
     """It cannot be opened, is empty, or is no regular file."""

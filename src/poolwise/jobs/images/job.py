@@ -28,7 +28,7 @@ from poolwise.jobs._extras import require
 from poolwise.jobs._records import journal_path
 from poolwise.jobs.images import operations
 from poolwise.jobs.images.convert import Convert, Settings
-from poolwise.jobs.images.errors import ImageError, StorageFailed, TooLarge, Unreadable
+from poolwise.jobs.images.errors import ImageError, Unreadable
 from poolwise.jobs.images.finding import SUFFIXES, find_images
 from poolwise.jobs.images.freshness import holds
 from poolwise.jobs.images.inplace import Notes
@@ -338,8 +338,7 @@ class Prepared:
                 return "its result is gone, or was changed"
             return "" if self.in_place or holds(original, value.source) else "it has changed"
         cause = None if recorded.error is None else cause_of(recorded.error)
-        outside = isinstance(cause, StorageFailed | TooLarge)  # The disk, the bounds, the memory may be others now.
-        if isinstance(cause, ImageError) and not outside and cause.source is not None:
+        if isinstance(cause, ImageError) and cause.source is not None and not cause.may_pass:
             if cause.recipe != self.convert.recipe:
                 return "other operations"
             return "" if holds(original, cause.source) else "it has changed"

@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from PIL.Image import Exif, Image
 
 _ORIENTATION = 0x0112
+_EXIF_MARK = b"Exif\0\0"
+"""How EXIF begins in a JPEG; a WebP leaves it out."""
+
 _DESCRIPTIVE = (270, 271, 272, 282, 283, 296, 305, 306, 315, 316, 33432, 34665, 34853)
 """Tags of a TIFF that are about the picture; all others are about how the file holds it."""
 
@@ -130,9 +133,11 @@ def _exif_of(image: Image, tags: Exif) -> bytes:
             if tag in tags:
                 kept[tag] = tags.get_ifd(tag) if tag in (34665, 34853) else tags[tag]
         return kept.tobytes() if len(kept) else b""
-    raw = image.info.get("exif") or b""
+    raw = bytes(image.info.get("exif") or b"")
+    if raw and not raw.startswith(_EXIF_MARK):
+        raw = _EXIF_MARK + raw  # Pillow writes it into a JPEG as it is.
     if raw and tags.get(_ORIENTATION, 1) == 1 and not tags.get_ifd(ExifTags.IFD.IFD1):
-        return bytes(raw)
+        return raw
     tags.pop(_ORIENTATION, None)
     return tags.tobytes() if len(tags) else b""
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn, TypedDict
 
 from poolwise import UsageError
+from poolwise._core.errors import sentence_of
 from poolwise.jobs.images.canvas import Canvas, Size
 from poolwise.jobs.images.errors import FunctionFailed, ImageError, NotSupported
 
@@ -139,13 +140,14 @@ def _fit(canvas: Canvas, size: Size) -> None:
     if final == canvas.size():
         return
     image = canvas.mixable()
+    gap = None if image.mode == "I;16" else float(_REDUCING_GAP)  # Image.reduce has no 16 bits.
     if canvas.is_turned:  # `thumbnail` rounds width and height differently, so it would give another size.
         wide, high = size[1] * _REDUCING_GAP, size[0] * _REDUCING_GAP
         drafted = image.draft(None, (wide, high))
         box = drafted[1] if drafted is not None else None
-        image = image.resize((final[1], final[0]), box=box, reducing_gap=float(_REDUCING_GAP))
+        image = image.resize((final[1], final[0]), box=box, reducing_gap=gap)
     else:
-        image.thumbnail(size)
+        image.thumbnail(size, reducing_gap=gap)
     canvas.put(image)
 
 
@@ -259,10 +261,13 @@ def _apply(canvas: Canvas, value: Any) -> None:
     except ImageError:
         raise
     except Exception as error:
-        raise FunctionFailed(f"{name} raised {type(error).__name__}: {error}") from error
+        raise FunctionFailed(f"{name} raised {sentence_of(error)}") from error
     if returned is not None and not isinstance(returned, Image):
         raise FunctionFailed(f"{name} returned a {type(returned).__qualname__}; it must return an image, or None")
-    canvas.put(given if returned is None else returned)
+    image = given if returned is None else returned
+    if not image.width or not image.height:
+        raise FunctionFailed(f"{name} returned an image of {image.width} x {image.height} pixels")
+    canvas.put(image)
 
 
 # -- the table ---------------------------------------------------------------------------------------------------------

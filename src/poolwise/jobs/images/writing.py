@@ -27,7 +27,7 @@ LOSSY = ("JPEG", "WEBP", "AVIF")
 
 _MODES = {
     "JPEG": ("L", "RGB", "CMYK"),
-    "PNG": ("1", "L", "LA", "P", "RGB", "RGBA", "I;16", "I"),
+    "PNG": ("1", "L", "LA", "P", "RGB", "RGBA", "I;16"),
     "WEBP": ("RGB", "RGBA"),
     "AVIF": ("L", "LA", "RGB", "RGBA"),
     "GIF": ("1", "L", "P", "RGB", "RGBA"),
@@ -35,8 +35,9 @@ _MODES = {
 }
 """Pixels that a format keeps as they are."""
 
-_EIGHT_BITS = ("JPEG", "WEBP", "AVIF", "GIF", "BMP")
 _NO_ALPHA = ("JPEG",)
+_MARKED = ("PNG", "GIF", "BMP")
+"""Formats that have palettes, and a colour that stands for "clear" (BMP: palettes only)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +76,10 @@ def fitting(canvas: Canvas, image_format: str) -> Image:
     image, modes = canvas.image, _MODES.get(image_format)
     if modes is None:
         return image
-    if image.mode == "P" and image_format not in ("PNG", "GIF", "BMP"):
+    if (image.mode == "P" or "transparency" in image.info) and image_format not in _MARKED:
         image = canvas.mixable()
-    if image_format in _EIGHT_BITS and image.mode.startswith("I;16"):
-        image = colours.to_eight_bits(image)
-        canvas.notes.append(f"16 bits a channel became 8, as {image_format} has no more")
+    if image.mode.startswith("I;16"):
+        image = canvas.reduced(canvas.mixable())
     if image.mode == "CMYK" and "CMYK" not in modes:
         image = canvas.srgb(image)
         canvas.notes.append(f"CMYK became RGB, as {image_format} has no other")
