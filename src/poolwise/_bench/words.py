@@ -8,6 +8,7 @@ from typing import Any
 
 from poolwise import Shape
 from poolwise._bench.model import PEERS, Comparison, Design, Interval, Row, form_of
+from poolwise._bench.statistics import is_range
 from poolwise.report.words import clean, duration, many, tick
 
 _WIDTH = 79
@@ -159,6 +160,8 @@ def _plain(ratio: Interval | None) -> str:
 def _number(value: float) -> str:
     if value >= 9_999.5:
         return tick(float(f"{value:.2g}")) if value >= 1e6 else f"{value / 1e3:.3g}k"
+    if value < 0.0995:
+        return f"{value:.2g}"
     return f"{value:.2f}" if value < 9.995 else f"{value:.1f}" if value < 99.95 else f"{value:,.0f}"
 
 
@@ -198,8 +201,10 @@ def footing(comparison: Comparison) -> str:
     if comparison.blocks == 0:
         return "No block is complete: the seconds are those of single runs."
     parts = [f"{many(comparison.blocks, 'block')}, each side twice in each, in random order and its reverse"]
+    if comparison.blocks > 1:
+        parts.append("from the least block to the most" if is_range(comparison.blocks) else "intervals at about 95%")
     if comparison.noise_floor is not None:
-        parts.append(f"intervals at about 95%; a side differs from itself by up to {comparison.noise_floor:.1%}")
+        parts.append(f"a side differs from itself by up to {comparison.noise_floor:.1%}")
     return "; ".join(parts) + "."
 
 
@@ -213,7 +218,7 @@ def _line(comparison: Comparison, row: Row) -> list[str]:
     speedup = "1" if row.side == comparison.baseline else _cell(row.speedup)
     best = _number(row.of_best.value) if row.of_best else ""
     mark = "  <- fastest" if row.side == comparison.winner else "  (as fast)" if row.fastest else ""
-    return [f"{name:<23}{_seconds(row.seconds):>9}  {speedup:<25} {best:>6}{mark}".rstrip()]
+    return [f"{name:<23}{seconds_text(row.seconds):>9}  {speedup:<25} {best:>6}{mark}".rstrip()]
 
 
 def _label(row: Row) -> str:
@@ -228,7 +233,10 @@ def _cell(ratio: Interval | None) -> str:
     return f"{_number(ratio.value)} ({_number(ratio.low)} to {_number(ratio.high)})"
 
 
-def _seconds(seconds: float) -> str:
+def seconds_text(seconds: float) -> str:
+    """Write the seconds of a run, with three digits that count or more."""
+    if seconds < 0.0995:
+        return f"{seconds:.3g}"
     return f"{seconds:.3f}" if seconds < 99.95 else f"{seconds:,.0f}"
 
 
@@ -237,7 +245,7 @@ def markdown(comparison: Comparison) -> str:
     lines = [
         f"**{_escaped(heading(comparison.design))}**",
         "",
-        f"| side | seconds | times {comparison.baseline} | 95% interval | time of best |",
+        f"| side | seconds | times {comparison.baseline} | interval | time of best |",
         "|:---|---:|---:|:---|---:|",
     ]
     for row in comparison.rows:
@@ -250,7 +258,7 @@ def markdown(comparison: Comparison) -> str:
         value = _number(speedup.value) if speedup is not None else ""
         best = _number(row.of_best.value) if row.of_best else ""
         name = f"**{_label(row)}**" if row.fastest else _label(row)
-        lines.append(f"| {name} | {_seconds(row.seconds)} | {value} | {interval} | {best} |")
+        lines.append(f"| {name} | {seconds_text(row.seconds)} | {value} | {interval} | {best} |")
     lines += ["", footing(comparison), ""]
     lines += [f"* warning: {_escaped(clean(str(warning)))}" for warning in comparison.warnings]
     lines += [*([""] if comparison.warnings else []), f"**{_escaped(comparison.verdict)}**", ""]

@@ -342,8 +342,8 @@ def _copy_rows(
     """Copy rows of a range until the damage.
 
     Returns:
-        The rowids that were passed over because the row's checksum was wrong, and the last rowid before the damage: the end at
-        which it began where there was none, None where there was no damage.
+        The rowids that were passed over because the row's checksum was wrong, and the last rowid before the damage: the
+        end at which it began where there was none, None where there was no damage.
     """
     bad: set[int] = set()
     reached = low - 1 if order == "ASC" else high + 1
