@@ -33,7 +33,7 @@ def test_for_a_person(poolwise: Any, lines: Lines) -> None:
     ended = poolwise("bench", "functions:number", lines(range(30)), *TWO, *QUICK)
     assert ended.code == 0, ended.err
     shown = ended.out.decode()
-    assert shown.startswith("functions:number: 30 items in each run; an item takes ")
+    assert shown.startswith("functions:number: 30 items in each run; one lane takes ")
     assert max(map(len, shown.splitlines())) <= 80
     assert "was the fastest in the only block" in shown.split("\n\n")[-1].replace("\n", " ")
     assert ended.err.startswith("the items are run again and again: this is for functions that are safe to repeat\n")

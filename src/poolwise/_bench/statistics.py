@@ -69,7 +69,7 @@ def _ends(logarithms: tuple[float, ...], seed: int) -> tuple[float, float]:
 
 def is_range(blocks: int) -> bool:
     """Say whether an interval over so many blocks is their range: to cut off the least resample would be too much."""
-    return tail(blocks) < blocks**-blocks
+    return tail(blocks) < float(blocks) ** -blocks
 
 
 def coverage_of_range(blocks: int) -> float:

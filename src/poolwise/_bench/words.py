@@ -168,11 +168,12 @@ def _number(value: float) -> str:
 # -- the table ---------------------------------------------------------------------------------------------------------
 
 
-def heading(design: Design) -> str:
-    """Say what is measured, in a line or two."""
-    name = clean(design.identity.function, 120)
-    each = duration(design.calibration.item_seconds)
-    return f"{name}: {items_in_words(design)} in each run; an item takes {each} in one lane"
+def heading(comparison: Comparison) -> str:
+    """Say what was measured, in a line or two."""
+    design = comparison.design
+    said = f"{clean(design.identity.function, 120)}: {items_in_words(design)} in each run"
+    alone = next((row.seconds for row in comparison.rows if row.side == "1x1"), None)
+    return said if alone is None else f"{said}; one lane takes {duration(alone / design.count)} an item"
 
 
 def items_in_words(design: Design) -> str:
@@ -184,7 +185,7 @@ def items_in_words(design: Design) -> str:
 def text(comparison: Comparison) -> str:
     """Return a comparison for a terminal of 80 columns: the table, the warnings, the verdict."""
     head = f"side{'':<21}seconds  {f'times as fast as {comparison.baseline}':<26}time/best"
-    lines = [*textwrap.wrap(heading(comparison.design), _WIDTH), "", head.rstrip()]
+    lines = [*textwrap.wrap(heading(comparison), _WIDTH), "", head.rstrip()]
     for row in comparison.rows:
         lines += _line(comparison, row)
     lines += ["", *textwrap.wrap(footing(comparison), _WIDTH)]
@@ -243,7 +244,7 @@ def seconds_text(seconds: float) -> str:
 def markdown(comparison: Comparison) -> str:
     """Return a comparison as Markdown."""
     lines = [
-        f"**{_escaped(heading(comparison.design))}**",
+        f"**{_escaped(heading(comparison))}**",
         "",
         f"| side | seconds | times {comparison.baseline} | interval | time of best |",
         "|:---|---:|---:|:---|---:|",
