@@ -308,6 +308,14 @@ def test_one_block_names_no_winner_for_sure() -> None:
     assert kinds(comparison) == ["few blocks"]
 
 
+@pytest.mark.parametrize("blocks", [2, 3, 4])
+def test_few_blocks_are_said_to_be_few(blocks: int) -> None:
+    """A neighbour that came for half of two blocks makes any side look fast."""
+    given = design()
+    sentence = verdict(analyse(given, measured_trials(given, noisy(0.001), blocks=blocks)))
+    assert f" was the fastest in {blocks} blocks, too few to be sure: " in sentence
+
+
 def test_no_block_is_complete() -> None:
     """Single runs are shown, and nothing is compared."""
     given = design()

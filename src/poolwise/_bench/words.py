@@ -44,7 +44,9 @@ def verdict(comparison: Comparison) -> str:
         return f"No side is faster than {baseline.side} by more than noise explains: {_best(comparison, leader)}."
     beside = f", and {_listed([row.side for row in equals])} cannot be told from it" if equals else ""
     gains = " and ".join(_gains(comparison, leader, others))
-    return f"{_capital(_named(leader))} is the fastest{beside}: {gains}{_reason(comparison, leader)}."
+    few = f"was the fastest in {comparison.blocks} blocks, too few to be sure"
+    won = few if is_range(comparison.blocks) else "is the fastest"
+    return f"{_capital(_named(leader))} {won}{beside}: {gains}{_reason(comparison, leader)}."
 
 
 def _best(comparison: Comparison, leader: Row) -> str:
