@@ -226,6 +226,8 @@ def test_the_function_is_as_it_was_when_gone_on_with(tmp_path: Path) -> None:
 
 def test_a_program_that_fails_says_its_last_words() -> None:
     """The end of its stderr is in the message."""
-    with pytest.raises(BrokenRun, match="ended with 3\nlast words"):
+    with pytest.raises(BrokenRun, match="ended with exit code 3\nlast words"):
         run_program([sys.executable, "-c", "import sys; sys.stderr.write('last words'); sys.exit(3)"])
+    with pytest.raises(BrokenRun, match="was ended by SIGKILL"):
+        run_program([sys.executable, "-c", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"])
     assert run_program([sys.executable, "-c", "print(5)"]).stdout == "5\n"

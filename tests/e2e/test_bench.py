@@ -33,11 +33,11 @@ def test_for_a_person(poolwise: Any, lines: Lines) -> None:
     ended = poolwise("bench", "functions:number", lines(range(30)), *TWO, *QUICK)
     assert ended.code == 0, ended.err
     shown = ended.out.decode()
-    assert shown.startswith("functions:number: 30 items in each run; an item takes ")
+    assert shown.startswith("functions:number: 30 items in each run; one lane takes ")
     assert max(map(len, shown.splitlines())) <= 80
     assert "was the fastest in the only block" in shown.split("\n\n")[-1].replace("\n", " ")
     assert ended.err.startswith("the items are run again and again: this is for functions that are safe to repeat\n")
-    assert "30 items in each run; 1x1, 2x1; 6 runs in each of 1 block, about " in ended.err
+    assert "30 items in each run; 1x1, 2x1; 1 block of 6 runs, about " in ended.err
     assert "block 1 of 1" in ended.err
     assert left_behind() <= before
 
@@ -122,8 +122,8 @@ def test_failed_items(poolwise: Any, lines: Lines) -> None:
         ["images", "in"],
         ["images", "in", "--fit", "100", "--allow-private"],
         ["images", "--fit", "100"],
-        ["images", "in", "--fit", "100", "--peers"],
         ["fetch", "-"],
+        ["fetch", "same.json", "--peers"],
     ],
     ids=" ".join,
 )
@@ -244,6 +244,26 @@ def test_images(poolwise: Any) -> None:
     assert "not repeatable" not in {warning["kind"] for warning in said["warnings"]}
     assert said["design"]["identity"]["given"] == 12
     assert {path: path.read_bytes() for path in source.rglob("*.png")} == before
+    assert left_behind() <= left
+
+
+def test_images_with_peers(poolwise: Any) -> None:
+    """Other pools make the same files; one that is broken is the same failed item in each."""
+    Image = pytest.importorskip("PIL.Image")
+    source: Path = poolwise.folder / "in"
+    (source / "deep").mkdir(parents=True)
+    for number in range(6):
+        Image.effect_noise((64, 48), 60).save(source / ("deep" if number % 2 else "") / f"{number}.png")
+    (source / "broken.png").write_bytes(b"none")
+    left = left_behind()
+    ended = poolwise("bench", "images", "in", "--fit", "32", "--shapes", "1x1", "--peers", *QUICK, "--json")
+    assert ended.code == 3, ended.err
+    said = json.loads(ended.out)
+    sides = {row["side"] for row in said["rows"] if row["seconds"]}
+    assert {"1x1", "ThreadPoolExecutor", "ProcessPoolExecutor"} <= sides
+    assert {trial["measured"]["failed"] for trial in said["trials"] if trial["measured"]} == {1}
+    assert len({trial["measured"]["first_failure"] for trial in said["trials"] if trial["measured"]}) == 1
+    assert "not repeatable" not in {warning["kind"] for warning in said["warnings"]}
     assert left_behind() <= left
 
 

@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from zoo.marks import wait_until
+from zoo.scripts import processes
 
 FINISHING = "interrupted: finishing the items already taken; press Ctrl-C again to stop at once"
 
@@ -126,3 +127,30 @@ def test_sigterm_ends_it_at_once(poolwise: Any, gate: IO[str]) -> None:
         process.terminate()
         ended = poolwise.end(process)
     assert ended.code == -signal.SIGTERM
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+@pytest.mark.parametrize(
+    "words",
+    [("bench", "functions:hang", "items.txt"), ("tour", "3", "--scale", "10"), ("demo",)],
+    ids=lambda words: words[0],
+)
+def test_what_ends_a_command_leaves_no_temporary_folder(poolwise: Any, words: tuple[str, ...], name: str) -> None:
+    """A service, a container, `timeout` and a terminal that is closed end programs so."""
+    if words[0] == "demo":
+        pytest.importorskip("PIL.Image")
+    poolwise.write("items.txt", "1\n2\n")
+    temporary = poolwise.folder / "temporary"
+    temporary.mkdir()
+    poolwise.environment["TMPDIR"] = str(temporary)
+    process = poolwise.start(*words)
+    if words[0] == "demo":
+        read_until(process.stderr, "images:")
+    else:
+        wait_until(lambda: len(processes(poolwise.mark)) > 1, "a program that is measured runs")
+    assert list(temporary.glob("poolwise-*"))
+    os.kill(process.pid, getattr(signal, name))
+    ended = poolwise.end(process)
+    assert ended.code == 130, ended.err
+    assert "Traceback" not in ended.err
+    assert not list(temporary.glob("poolwise-*"))

@@ -173,14 +173,15 @@ def test_some_lessons(poolwise: Any, arguments: dict[str, str]) -> None:
         (("1", "--full", "--scale", "2"), "--full and --scale exclude each other"),
         (("9", "--urls", "absent.txt"), "cannot read 'absent.txt'"),
         (("9", "--urls", "functions.py"), "is not a URL"),
-        (("20", "--photos", "."), "there are no photographs"),
+        (("1", "20", "--photos", "."), "there are no photographs"),
+        (("1", "20", "--photos", "absent"), "there is no folder 'absent'"),
         (("1", "--html", "absent/x.html"), "cannot write"),
     ],
 )
 def test_what_cannot_be_meant(poolwise: Any, words: tuple[str, ...], message: str) -> None:
-    """Each is one sentence, and exit code 2."""
+    """Each is one sentence, and exit code 2, before any lesson."""
     ended = poolwise("tour", *words)
-    assert ended.code == 2
+    assert (ended.code, ended.out) == (2, b"")
     assert ended.err.startswith("error: ")
     assert message in ended.err
 

@@ -21,7 +21,7 @@ from poolwise._bench.compare import Bench, Wishes, shown
 from poolwise._bench.model import Calibration, Design, Disturbance, Identity, Interval, Measured, Trial, form_of
 from poolwise._bench.process import BrokenRun
 from poolwise._bench.statistics import coverage_of_range, differs, floor_of, ratio, student, tail
-from poolwise._bench.words import verdict
+from poolwise._bench.words import seconds_text, verdict
 
 SIDES = ("1x1", "1x2", "2x1")
 SECONDS = {"1x1": 2.0, "1x2": 1.0, "2x1": 1.5, "auto": 1.1}
@@ -308,6 +308,14 @@ def test_one_block_names_no_winner_for_sure() -> None:
     assert kinds(comparison) == ["few blocks"]
 
 
+@pytest.mark.parametrize("blocks", [2, 3, 4])
+def test_few_blocks_are_said_to_be_few(blocks: int) -> None:
+    """A neighbour that came for half of two blocks makes any side look fast."""
+    given = design()
+    sentence = verdict(analyse(given, measured_trials(given, noisy(0.001), blocks=blocks)))
+    assert f" was the fastest in {blocks} blocks, too few to be sure: " in sentence
+
+
 def test_no_block_is_complete() -> None:
     """Single runs are shown, and nothing is compared."""
     given = design()
@@ -458,6 +466,28 @@ def test_the_table_fits_80_columns() -> None:
     assert "1x2 " in str(comparison)
     assert comparison.noise_floor is not None
     assert comparison.winner == "64x1024"
+
+
+@pytest.mark.parametrize(("blocks", "words"), [(4, "from the least block to the most"), (5, "intervals at about 95%")])
+def test_the_table_says_what_its_intervals_are(blocks: int, words: str) -> None:
+    """Four blocks are too few for 95 %, and it is not said that they have it."""
+    given = design()
+    comparison = analyse(given, measured_trials(given, noisy(0.01), blocks=blocks))
+    shown = " ".join(str(comparison).split())
+    assert f"in random order and its reverse; {words}; a side differs" in shown
+
+
+@pytest.mark.parametrize(
+    ("seconds", "written"),
+    [(0.00124, "0.00124"), (0.0301, "0.0301"), (0.25, "0.250"), (12.0, "12.000"), (250.0, "250")],
+)
+def test_short_runs_are_told_apart(seconds: float, written: str) -> None:
+    """Nothing that took time is written as 0, neither are ratios."""
+    assert seconds_text(seconds) == written
+    given = design(("1x1", "1x2"))
+    comparison = analyse(given, measured_trials(given, noisy(0.0, {"1x1": 1e-3, "1x2": 0.43})))
+    assert " 0.0023 (" in str(comparison)
+    assert "| 0.0023 |" in comparison.to_markdown()
 
 
 def test_markdown() -> None:

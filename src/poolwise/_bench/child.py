@@ -15,14 +15,15 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import poolwise
-from poolwise import PoolwiseError
+from poolwise import Plan
 from poolwise._api import get_ready
 from poolwise._bench import peers
 from poolwise._bench.model import PEERS, Measured
+from poolwise._bench.process import BrokenRun
 from poolwise._core.errors import sentence_of
 from poolwise._core.keys import shown
 from poolwise._runtime.forkserver import end_with_parent
@@ -87,6 +88,8 @@ def main(folder: str) -> None:
         with open(os.path.join(folder, SUBJECT), "rb") as blob:
             subject = wire.loads(blob.read())
         result = asdict(_measure(subject, task, folder)) if task.side else _look(subject, task.seconds, folder)
+    except BrokenRun as broken:
+        result = {"broken": str(broken)}
     except Exception as error:
         result = {"broken": _sentence(error)}
     temporary = os.path.join(folder, f"{RESULT}.tmp")
@@ -107,13 +110,9 @@ def _sentence(error: BaseException) -> str:
 
 def _look(subject: Calls | JobRun, seconds: float, place: str) -> dict[str, Any]:
     """Run the first items as `auto` would, and return the plan, with how many were executed."""
-    from poolwise._policy.profile import plan_to_dict
-
     if isinstance(subject, Calls):
         profile = poolwise.profile(subject.function, subject.items, seconds=seconds)
-        found, each = profile.demands, profile.seconds / max(profile.items, 1)
-        each = found.response.value if found is not None else each
-        return {"plan": plan_to_dict(profile.plan), "items": profile.items, "item_seconds": each}
+        return _seen(profile.plan, profile.items, profile.seconds)
     count, busy, ends = 0, 0.0, time.perf_counter() + seconds
     with tempfile.TemporaryDirectory(dir=place) as folder, _job(subject, folder, "auto") as run:
         for outcome in run:
@@ -121,21 +120,33 @@ def _look(subject: Calls | JobRun, seconds: float, place: str) -> dict[str, Any]
             busy += outcome.seconds
             if time.perf_counter() > ends:
                 run.drain()
-        return {"plan": plan_to_dict(run.plan), "items": count, "item_seconds": busy / max(count, 1)}
+        return _seen(run.plan, count, busy)
+
+
+def _seen(plan: Plan, items: int, seconds: float) -> dict[str, Any]:
+    """Return a `Calibration`; where the plan does not know what an item takes in one lane, that is the mean."""
+    from poolwise._policy.profile import plan_to_dict
+
+    each = plan.demands.response.value if plan.demands is not None else seconds / max(items, 1)
+    return {"plan": plan_to_dict(plan), "items": items, "item_seconds": each}
 
 
 # -- one run -----------------------------------------------------------------------------------------------------------
 
 
 def _measure(subject: Calls | JobRun, task: Task, place: str) -> Measured:
-    return _measure_calls(subject, task) if isinstance(subject, Calls) else _measure_job(subject, task.side, place)
+    if isinstance(subject, Calls):
+        return _measure_calls(subject, task)
+    if task.side in PEERS:
+        return _measure_images_of_peer(subject, task, place)
+    return _measure_job(subject, task.side, place)
 
 
 def _measure_calls(subject: Calls, task: Task) -> Measured:
     function, items = subject.function, subject.items
     asynchronous = _is_coroutine_function(function)
     if task.side in PEERS and asynchronous:
-        raise PoolwiseError(f"{task.side} calls plain functions, and this is a coroutine function")
+        raise BrokenRun("calls plain functions, and this is a coroutine function")
     _make_findable(function)
     if task.guarded:
         function = _AsyncGuard(function) if asynchronous else _Guard(function)
@@ -160,7 +171,7 @@ def _take(results: Iterator[Any], count: int, started: float) -> tuple[list[Any]
     values = list(itertools.islice(results, count))
     seconds = time.perf_counter() - started
     if len(values) != count or next(results, results) is not results:
-        raise PoolwiseError(f"there are {len(values):,} results, or more, for {count:,} items")
+        raise BrokenRun(f"there are {len(values):,} results, or more, for {count:,} items")
     return values, seconds
 
 
@@ -237,6 +248,17 @@ def _measure_job(subject: JobRun, side: str, place: str) -> Measured:
                     first = first or f"{shown(outcome.key)}: {_sentence(outcome.error.__cause__ or outcome.error)}"
             shape = str(run.plan.shape) if side == "auto" else None
         return Measured(last - started, digest_of(list(_files(folder))), failed, first, shape)
+
+
+def _measure_images_of_peer(subject: JobRun, task: Task, place: str) -> Measured:
+    """Have another pool call what the images job does to a file, for each file; as `_measure_job` otherwise."""
+    from poolwise._runtime.identity import digest_of
+    from poolwise.jobs.images import find_images, images_stage
+
+    with tempfile.TemporaryDirectory(dir=place) as folder:
+        function = images_stage(subject.source, folder, **subject.options).fn
+        measured = _measure_calls(Calls(function, find_images(subject.source)), replace(task, guarded=True))
+        return replace(measured, digest=digest_of(list(_files(folder))))
 
 
 def _files(folder: str) -> Iterator[tuple[str, int]]:

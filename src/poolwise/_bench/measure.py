@@ -60,7 +60,8 @@ class FreshProcesses:
     def __init__(self, subject: Calls | JobRun, name: str) -> None:
         self._subject = subject
         self._name = name
-        self._folder = tempfile.mkdtemp(prefix="poolwise-bench-")
+        self._temporary = tempfile.TemporaryDirectory(prefix="poolwise-bench-", ignore_cleanup_errors=True)
+        self._folder = self._temporary.name
         try:
             self._write_subject(_shuffled(subject))
         except BaseException:
@@ -81,7 +82,7 @@ class FreshProcesses:
         return Measured(**result), disturbance
 
     def close(self) -> None:
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._temporary.cleanup()
 
     def _run(self, task: Task, limit_seconds: float) -> tuple[dict[str, Any], Disturbance]:
         with open(os.path.join(self._folder, TASK), "w", encoding="ascii") as file:

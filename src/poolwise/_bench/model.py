@@ -174,7 +174,7 @@ class Design:
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A ratio and the interval that it is in, at about 95 %.
+    """A ratio and the interval that it is in, at about 95 %; below five blocks their range.
 
     Attributes:
         value: the estimate.

@@ -43,7 +43,7 @@ def _figure(comparison: Comparison) -> Figure:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    head = textwrap.wrap(clean(heading(comparison.design)), 84)
+    head = textwrap.wrap(clean(heading(comparison)), 84)
     sentence = textwrap.wrap(clean(comparison.verdict, 500), 118)
     rows = len(comparison.rows)
     top = 0.4 + 0.24 * len(head) + 0.19 * len(sentence)

@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO
 
+from poolwise._core.errors import signal_name
+
 _LAST_LINES = 6
 
 
@@ -77,9 +79,13 @@ def run_program(
         if late.is_set():
             raise BrokenRun(_with_lines(f"took over {limit_seconds:.0f} s, and was ended", stderr))
         if process.returncode:
-            raise BrokenRun(_with_lines(f"ended with {process.returncode}", stderr))
+            raise BrokenRun(_with_lines(_ended(process.returncode), stderr))
         stdout.seek(0)
         return Ended(stdout.read(), seconds)
+
+
+def _ended(code: int) -> str:
+    return f"ended with exit code {code}" if code > 0 else f"was ended by {signal_name(-code)}"
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:

@@ -43,7 +43,7 @@ def tail(blocks: int) -> float:
 
 
 def ratio(logarithms: Sequence[float], seed: int) -> Interval:
-    """Return the geometric mean of ratios, one of each block, with its bootstrap interval at about 95 %.
+    """Return the geometric mean of ratios, one of each block, with its bootstrap interval at about 95 %, or its range.
 
     Args:
         logarithms: of the ratio in each block, at least one.
@@ -57,14 +57,19 @@ def ratio(logarithms: Sequence[float], seed: int) -> Interval:
 
 @functools.lru_cache(maxsize=64)
 def _ends(logarithms: tuple[float, ...], seed: int) -> tuple[float, float]:
-    """Return the ends of the interval: the range where less is to be cut off than the share of the extreme resample."""
+    """Return the ends of the interval."""
     count = len(logarithms)
-    if tail(count) < count**-count:
+    if is_range(count):
         return math.exp(min(logarithms)), math.exp(max(logarithms))
     drawn = random.Random(seed).choices(logarithms, k=count * _RESAMPLES)
     means = sorted(sum(drawn[start : start + count]) / count for start in range(0, len(drawn), count))
     cut = int(tail(count) * _RESAMPLES)
     return math.exp(means[cut]), math.exp(means[-1 - cut])
+
+
+def is_range(blocks: int) -> bool:
+    """Say whether an interval over so many blocks is their range: to cut off the least resample would be too much."""
+    return tail(blocks) < float(blocks) ** -blocks
 
 
 def coverage_of_range(blocks: int) -> float:

@@ -8,6 +8,7 @@ from typing import Any
 
 from poolwise import Shape
 from poolwise._bench.model import PEERS, Comparison, Design, Interval, Row, form_of
+from poolwise._bench.statistics import is_range
 from poolwise.report.words import clean, duration, many, tick
 
 _WIDTH = 79
@@ -43,7 +44,9 @@ def verdict(comparison: Comparison) -> str:
         return f"No side is faster than {baseline.side} by more than noise explains: {_best(comparison, leader)}."
     beside = f", and {_listed([row.side for row in equals])} cannot be told from it" if equals else ""
     gains = " and ".join(_gains(comparison, leader, others))
-    return f"{_capital(_named(leader))} is the fastest{beside}: {gains}{_reason(comparison, leader)}."
+    few = f"was the fastest in {comparison.blocks} blocks, too few to be sure"
+    won = few if is_range(comparison.blocks) else "is the fastest"
+    return f"{_capital(_named(leader))} {won}{beside}: {gains}{_reason(comparison, leader)}."
 
 
 def _best(comparison: Comparison, leader: Row) -> str:
@@ -159,17 +162,20 @@ def _plain(ratio: Interval | None) -> str:
 def _number(value: float) -> str:
     if value >= 9_999.5:
         return tick(float(f"{value:.2g}")) if value >= 1e6 else f"{value / 1e3:.3g}k"
+    if value < 0.0995:
+        return f"{value:.2g}"
     return f"{value:.2f}" if value < 9.995 else f"{value:.1f}" if value < 99.95 else f"{value:,.0f}"
 
 
 # -- the table ---------------------------------------------------------------------------------------------------------
 
 
-def heading(design: Design) -> str:
-    """Say what is measured, in a line or two."""
-    name = clean(design.identity.function, 120)
-    each = duration(design.calibration.item_seconds)
-    return f"{name}: {items_in_words(design)} in each run; an item takes {each} in one lane"
+def heading(comparison: Comparison) -> str:
+    """Say what was measured, in a line or two."""
+    design = comparison.design
+    said = f"{clean(design.identity.function, 120)}: {items_in_words(design)} in each run"
+    alone = next((row.seconds for row in comparison.rows if row.side == "1x1"), None)
+    return said if alone is None else f"{said}; one lane takes {duration(alone / design.count)} an item"
 
 
 def items_in_words(design: Design) -> str:
@@ -181,7 +187,7 @@ def items_in_words(design: Design) -> str:
 def text(comparison: Comparison) -> str:
     """Return a comparison for a terminal of 80 columns: the table, the warnings, the verdict."""
     head = f"side{'':<21}seconds  {f'times as fast as {comparison.baseline}':<26}time/best"
-    lines = [*textwrap.wrap(heading(comparison.design), _WIDTH), "", head.rstrip()]
+    lines = [*textwrap.wrap(heading(comparison), _WIDTH), "", head.rstrip()]
     for row in comparison.rows:
         lines += _line(comparison, row)
     lines += ["", *textwrap.wrap(footing(comparison), _WIDTH)]
@@ -198,8 +204,10 @@ def footing(comparison: Comparison) -> str:
     if comparison.blocks == 0:
         return "No block is complete: the seconds are those of single runs."
     parts = [f"{many(comparison.blocks, 'block')}, each side twice in each, in random order and its reverse"]
+    if comparison.blocks > 1:
+        parts.append("from the least block to the most" if is_range(comparison.blocks) else "intervals at about 95%")
     if comparison.noise_floor is not None:
-        parts.append(f"intervals at about 95%; a side differs from itself by up to {comparison.noise_floor:.1%}")
+        parts.append(f"a side differs from itself by up to {comparison.noise_floor:.1%}")
     return "; ".join(parts) + "."
 
 
@@ -213,7 +221,7 @@ def _line(comparison: Comparison, row: Row) -> list[str]:
     speedup = "1" if row.side == comparison.baseline else _cell(row.speedup)
     best = _number(row.of_best.value) if row.of_best else ""
     mark = "  <- fastest" if row.side == comparison.winner else "  (as fast)" if row.fastest else ""
-    return [f"{name:<23}{_seconds(row.seconds):>9}  {speedup:<25} {best:>6}{mark}".rstrip()]
+    return [f"{name:<23}{seconds_text(row.seconds):>9}  {speedup:<25} {best:>6}{mark}".rstrip()]
 
 
 def _label(row: Row) -> str:
@@ -228,16 +236,19 @@ def _cell(ratio: Interval | None) -> str:
     return f"{_number(ratio.value)} ({_number(ratio.low)} to {_number(ratio.high)})"
 
 
-def _seconds(seconds: float) -> str:
+def seconds_text(seconds: float) -> str:
+    """Write the seconds of a run, with three digits that count or more."""
+    if seconds < 0.0995:
+        return f"{seconds:.3g}"
     return f"{seconds:.3f}" if seconds < 99.95 else f"{seconds:,.0f}"
 
 
 def markdown(comparison: Comparison) -> str:
     """Return a comparison as Markdown."""
     lines = [
-        f"**{_escaped(heading(comparison.design))}**",
+        f"**{_escaped(heading(comparison))}**",
         "",
-        f"| side | seconds | times {comparison.baseline} | 95% interval | time of best |",
+        f"| side | seconds | times {comparison.baseline} | interval | time of best |",
         "|:---|---:|---:|:---|---:|",
     ]
     for row in comparison.rows:
@@ -250,7 +261,7 @@ def markdown(comparison: Comparison) -> str:
         value = _number(speedup.value) if speedup is not None else ""
         best = _number(row.of_best.value) if row.of_best else ""
         name = f"**{_label(row)}**" if row.fastest else _label(row)
-        lines.append(f"| {name} | {_seconds(row.seconds)} | {value} | {interval} | {best} |")
+        lines.append(f"| {name} | {seconds_text(row.seconds)} | {value} | {interval} | {best} |")
     lines += ["", footing(comparison), ""]
     lines += [f"* warning: {_escaped(clean(str(warning)))}" for warning in comparison.warnings]
     lines += [*([""] if comparison.warnings else []), f"**{_escaped(comparison.verdict)}**", ""]

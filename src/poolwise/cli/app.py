@@ -47,6 +47,14 @@ def _guarded(command: Callable[[], int]) -> int:
         return INTERRUPTED
 
 
+def _tidied(command: Callable[[], int]) -> int:
+    """Run a command that works in temporary folders: SIGTERM ends it as Ctrl-C does, and they go."""
+    from poolwise.cli.interrupts import termination
+
+    with termination():
+        return _guarded(command)
+
+
 def _usage_words(error: Any) -> tuple[str, str]:
     """Put a usage error of typer into our words: a sentence without a capital, and where to read on."""
     message = str(error.format_message()).strip().rstrip(".")
@@ -234,7 +242,8 @@ def _bench(
         str | None, typer.Option(metavar="LIST", help="What to compare, such as 1x1,1x8,4x1,auto.")
     ] = None,
     peers: Annotated[
-        bool, typer.Option("--peers", help="Also ThreadPoolExecutor, ProcessPoolExecutor, joblib, mpire.")
+        bool,
+        typer.Option("--peers", help="Also ThreadPoolExecutor, ProcessPoolExecutor, joblib, mpire; not for fetch."),
     ] = False,
     repeats: Annotated[int, typer.Option(min=1, metavar="N", help="Blocks; each has every side twice.")] = 5,
     seconds: Annotated[
@@ -281,7 +290,7 @@ def _bench(
         job=job_options(target, {name: value for name, value in given.items() if value is not None}),
         wishes=wishes,
     )
-    return _guarded(lambda: bench_command(command))
+    return _tidied(lambda: bench_command(command))
 
 
 def _journal(path: str | None, **switches: bool) -> dict[str, Any]:
@@ -673,7 +682,7 @@ def _tour(
     if all_lessons and lessons:
         raise CommandError("--all and numbers of lessons exclude each other")
     command = TourCommand(lessons or [], all_lessons, html, 1.0 if full else scale, urls, photos)
-    return _guarded(lambda: tour_command(command))
+    return _tidied(lambda: tour_command(command))
 
 
 @app.command(name="demo", short_help="The two built-in jobs, serially and as poolwise runs them, here.")
@@ -693,4 +702,4 @@ def _demo(
     """
     from poolwise.cli.demo import demo_command
 
-    return _guarded(lambda: demo_command(photos, output))
+    return _tidied(lambda: demo_command(photos, output))

@@ -180,7 +180,7 @@ def _measure(bench: Bench, repeats: int) -> None:
     bench.prepare()
     design = bench.design
     sides = ", ".join(design.sides)
-    runs = f"{2 * (len(design.sides) + 1)} runs in each of {many(repeats, 'block')}"
+    runs = f"{many(repeats, 'block')} of {2 * (len(design.sides) + 1)} runs"
     about = "" if bench.estimate_seconds is None else f", about {duration(bench.estimate_seconds)}"
     _say_wrapped(f"{items_in_words(design)} in each run; {sides}; {runs}{about}")
     if bench.trials:
@@ -193,11 +193,13 @@ def _measure(bench: Bench, repeats: int) -> None:
 
 def _figures(bench: Bench, block: int) -> Iterator[str]:
     """Give the mean seconds of each side in a block."""
+    from poolwise._bench.words import seconds_text
+
     for side in bench.design.sides:
         own = [trial for trial in bench.trials if (trial.block, trial.side, trial.twin) == (block, side, False)]
         times = [trial.measured.seconds for trial in own if trial.measured is not None]
         if own:
-            yield f"{side} {sum(times) / len(times):.3f} s" if len(times) == len(own) else f"{side} broke"
+            yield f"{side} {seconds_text(sum(times) / len(times))} s" if len(times) == len(own) else f"{side} broke"
 
 
 def _say_wrapped(text: str) -> None:

@@ -1,9 +1,10 @@
-"""Ctrl-C: the first one takes no more items and finishes those taken, the second one stops."""
+"""Signals. Ctrl-C: the first one takes no more items and finishes those taken, the second one stops."""
 
 from __future__ import annotations
 
+import contextlib
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import FrameType, TracebackType
 
 from poolwise.cli.terminal import say_from_handler
@@ -48,3 +49,26 @@ class Interrupts:
     ) -> None:
         if signal.getsignal(signal.SIGINT) == self._handle:
             signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@contextlib.contextmanager
+def termination() -> Iterator[None]:
+    """Have SIGTERM and SIGHUP end a command as Ctrl-C does, so that its temporary folders go.
+
+    A second one ends it at once. What is ignored (nohup) stays ignored.
+    """
+
+    def handle(number: int, _frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        raise KeyboardInterrupt
+
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]  # Windows: the first.
+    before = {number: signal.getsignal(number) for number in numbers}
+    try:
+        for number, action in before.items():
+            if action is not signal.SIG_IGN:
+                signal.signal(number, handle)
+        yield
+    finally:
+        for number, action in before.items():
+            signal.signal(number, action)

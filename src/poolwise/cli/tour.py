@@ -45,6 +45,7 @@ def tour_command(command: TourCommand) -> int:
     from poolwise.tour.drawing import list_lines
     from poolwise.tour.guide import SCALE, Guide, Wishes
     from poolwise.tour.lesson import LESSONS, PROGRAMS
+    from poolwise.tour.photographs import find_photographs
 
     numbers = range(1, LESSONS + 1) if command.all else command.numbers
     wrong = [number for number in numbers if not 1 <= number <= LESSONS]
@@ -63,6 +64,8 @@ def tour_command(command: TourCommand) -> int:
     try:
         if command.page is not None:
             check_writable(command.page)
+        if command.photographs is not None:
+            find_photographs(command.photographs)
         with Guide(wishes) as guide:
             told, failed = _take(guide, numbers)
         if command.page is not None:

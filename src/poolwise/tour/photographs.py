@@ -50,12 +50,7 @@ def link_photographs(source: str, folder: str, count: int) -> list[str]:
     Raises:
         UsageError: there is none, or no such folder.
     """
-    from poolwise import UsageError
-    from poolwise.jobs.images import find_images
-
-    found = [name for name in find_images(source) if name.lower().endswith(_JPEG)][:count]
-    if not found:
-        raise UsageError(f"there are no photographs (JPEG files) in {source!r}")
+    found = find_photographs(source)[:count]
     originals = [os.path.abspath(os.path.join(source, name)) for name in found] * max(1, round(count / len(found)))
     os.makedirs(folder)
     for number, original in enumerate(originals, 1):
@@ -65,6 +60,21 @@ def link_photographs(source: str, folder: str, count: int) -> list[str]:
         except OSError:  # no links here: Windows without developer mode, some network drives
             shutil.copyfile(original, link)
     return originals
+
+
+def find_photographs(source: str) -> list[str]:
+    """Return the JPEG files below a folder, as paths in it.
+
+    Raises:
+        UsageError: there is none, or no such folder.
+    """
+    from poolwise import UsageError
+    from poolwise.jobs.images import find_images
+
+    found = [name for name in find_images(source) if name.lower().endswith(_JPEG)]
+    if not found:
+        raise UsageError(f"there are no photographs (JPEG files) in {source!r}")
+    return found
 
 
 def photograph_bytes(name: str, size: tuple[int, int]) -> bytes:

@@ -15,6 +15,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from poolwise.tour.lesson import Ran, read
@@ -32,9 +33,14 @@ def run_program(program: Path, arguments: Sequence[str], *, patience: float = PA
         arguments: its arguments.
         patience: seconds after which it is ended.
     """
-    with tempfile.TemporaryDirectory(prefix="poolwise-tour-", ignore_cleanup_errors=True) as folder:
+    with (
+        tempfile.TemporaryDirectory(prefix="poolwise-tour-", ignore_cleanup_errors=True) as folder,
+        ThreadPoolExecutor(1) as starter,
+    ):
+        # Not started by the main thread: a signal could interrupt that before it knows the process.
         began = time.perf_counter()
-        process = subprocess.Popen(
+        starting = starter.submit(
+            subprocess.Popen[bytes],
             [sys.executable, str(program), *arguments],
             cwd=folder,
             env=_environment(),
@@ -43,14 +49,14 @@ def run_program(program: Path, arguments: Sequence[str], *, patience: float = PA
             stderr=subprocess.PIPE,
             start_new_session=os.name == "posix",  # A Ctrl-C is for us, and we end what is in its group.
         )
-        late = threading.Timer(patience, _end, [process])
+        late = threading.Timer(patience, lambda: _end(starting.result()))
         late.daemon = True
-        late.start()
         try:
-            return _listen(process, began)
+            late.start()
+            return _listen(starting.result(), began)
         finally:
             late.cancel()
-            _end(process)
+            _end(starting.result())
 
 
 def _environment() -> dict[str, str]:
