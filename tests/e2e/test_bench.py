@@ -254,7 +254,7 @@ def test_images_with_peers(poolwise: Any) -> None:
     (source / "deep").mkdir(parents=True)
     for number in range(6):
         Image.effect_noise((64, 48), 60).save(source / ("deep" if number % 2 else "") / f"{number}.png")
-    (source / "broken.png").write_bytes(b"none")
+    (source / "+broken.png").write_bytes(b"none")  # The first item, which is in every selection.
     left = left_behind()
     ended = poolwise("bench", "images", "in", "--fit", "32", "--shapes", "1x1", "--peers", *QUICK, "--json")
     assert ended.code == 3, ended.err
