@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,14 +21,21 @@ QUICK = ("--repeats", "1", "--seconds", "0.02", "--seed", "1")
 TWO = ("--shapes", "1x1,2x1")
 
 
-def left_behind() -> set[str]:
+@pytest.fixture
+def temporary(poolwise: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for temporary files that is this test's alone: other tests compare at the same time."""
+    folder = tmp_path_factory.mktemp("temporary")
+    poolwise.environment["TMPDIR"] = str(folder)
+    return folder
+
+
+def left_behind(temporary: Path) -> list[str]:
     """Temporary folders of comparisons."""
-    return {name for name in os.listdir(tempfile.gettempdir()) if name.startswith("poolwise-bench-")}
+    return [path.name for path in temporary.glob("poolwise-bench-*")]
 
 
-def test_for_a_person(poolwise: Any, lines: Lines) -> None:
+def test_for_a_person(poolwise: Any, temporary: Path, lines: Lines) -> None:
     """A table of 80 columns that ends with one sentence on stdout; on stderr how far it is."""
-    before = left_behind()
     ended = poolwise("bench", "functions:number", lines(range(30)), *TWO, *QUICK)
     assert ended.code == 0, ended.err
     shown = ended.out.decode()
@@ -39,7 +45,7 @@ def test_for_a_person(poolwise: Any, lines: Lines) -> None:
     assert ended.err.startswith("the items are run again and again: this is for functions that are safe to repeat\n")
     assert "30 items in each run; 1x1, 2x1; 1 block of 6 runs, about " in ended.err
     assert "block 1 of 1" in ended.err
-    assert left_behind() <= before
+    assert left_behind(temporary) == []
 
 
 def test_for_a_machine(poolwise: Any, lines: Lines) -> None:
@@ -228,7 +234,7 @@ print([row.side for row in found.rows if row.seconds])
     assert ended.stdout == "['1x1', '2x1']\n"
 
 
-def test_images(poolwise: Any) -> None:
+def test_images(poolwise: Any, temporary: Path) -> None:
     """The job runs into folders that are removed; originals stay as they were."""
     Image = pytest.importorskip("PIL.Image")
     source: Path = poolwise.folder / "in"
@@ -236,7 +242,6 @@ def test_images(poolwise: Any) -> None:
     for number in range(12):
         Image.effect_noise((64, 48), 60).save(source / ("deep" if number % 2 else "") / f"{number}.png")
     before = {path: path.read_bytes() for path in source.rglob("*.png")}
-    left = left_behind()
     ended = poolwise("bench", "images", "in", "--fit", "32", "--shapes", "1x1,1x2,2x1", *QUICK, "--json")
     assert ended.code == 0, ended.err
     said = json.loads(ended.out)
@@ -244,10 +249,10 @@ def test_images(poolwise: Any) -> None:
     assert "not repeatable" not in {warning["kind"] for warning in said["warnings"]}
     assert said["design"]["identity"]["given"] == 12
     assert {path: path.read_bytes() for path in source.rglob("*.png")} == before
-    assert left_behind() <= left
+    assert left_behind(temporary) == []
 
 
-def test_images_with_peers(poolwise: Any) -> None:
+def test_images_with_peers(poolwise: Any, temporary: Path) -> None:
     """Other pools make the same files; one that is broken is the same failed item in each."""
     Image = pytest.importorskip("PIL.Image")
     source: Path = poolwise.folder / "in"
@@ -255,7 +260,6 @@ def test_images_with_peers(poolwise: Any) -> None:
     for number in range(6):
         Image.effect_noise((64, 48), 60).save(source / ("deep" if number % 2 else "") / f"{number}.png")
     (source / "+broken.png").write_bytes(b"none")  # The first item, which is in every selection.
-    left = left_behind()
     ended = poolwise("bench", "images", "in", "--fit", "32", "--shapes", "1x1", "--peers", *QUICK, "--json")
     assert ended.code == 3, ended.err
     said = json.loads(ended.out)
@@ -264,7 +268,7 @@ def test_images_with_peers(poolwise: Any) -> None:
     assert {trial["measured"]["failed"] for trial in said["trials"] if trial["measured"]} == {1}
     assert len({trial["measured"]["first_failure"] for trial in said["trials"] if trial["measured"]}) == 1
     assert "not repeatable" not in {warning["kind"] for warning in said["warnings"]}
-    assert left_behind() <= left
+    assert left_behind(temporary) == []
 
 
 def test_fetch(poolwise: Any) -> None:
