@@ -9,6 +9,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import IO
 
@@ -48,9 +49,15 @@ def run_program(
     Raises:
         BrokenRun: it failed, or took longer; the message ends with the last lines of its stderr.
     """
-    with tempfile.TemporaryFile("w+", errors="replace") as stdout, tempfile.TemporaryFile("w+b") as stderr:
+    with (
+        tempfile.TemporaryFile("w+", errors="replace") as stdout,
+        tempfile.TemporaryFile("w+b") as stderr,
+        ThreadPoolExecutor(1) as starter,
+    ):
+        # Not started by the main thread: a signal could interrupt that before it knows the process.
         started = time.perf_counter()
-        process = subprocess.Popen(
+        starting = starter.submit(
+            subprocess.Popen[bytes],
             list(command),
             stdin=subprocess.DEVNULL,
             stdout=stdout,
@@ -62,17 +69,18 @@ def run_program(
 
         def give_up() -> None:
             late.set()
-            _kill(process)
+            _kill(starting.result())
 
         timer = threading.Timer(limit_seconds, give_up)
         timer.daemon = True
         try:
             timer.start()
+            process = starting.result()
             process.wait()  # never with a timeout: it would poll with sleeps of up to 50 ms, and time those
             seconds = time.perf_counter() - started
         except BaseException:
-            _kill(process)
-            process.wait()
+            _kill(starting.result())
+            starting.result().wait()
             raise
         finally:
             timer.cancel()
