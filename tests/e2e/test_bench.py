@@ -34,6 +34,15 @@ def left_behind(temporary: Path) -> list[str]:
     return [path.name for path in temporary.glob("poolwise-bench-*")]
 
 
+def noise(folder: Path, count: int) -> Path:
+    """Make images in a folder and one below it."""
+    Image = pytest.importorskip("PIL.Image")
+    (folder / "deep").mkdir(parents=True)
+    for number in range(count):
+        Image.effect_noise((64, 48), 60).save(folder / ("deep" if number % 2 else "") / f"{number}.png")
+    return folder
+
+
 def test_for_a_person(poolwise: Any, temporary: Path, lines: Lines) -> None:
     """A table of 80 columns that ends with one sentence on stdout; on stderr how far it is."""
     ended = poolwise("bench", "functions:number", lines(range(30)), *TWO, *QUICK)
@@ -236,11 +245,7 @@ print([row.side for row in found.rows if row.seconds])
 
 def test_images(poolwise: Any, temporary: Path) -> None:
     """The job runs into folders that are removed; originals stay as they were."""
-    Image = pytest.importorskip("PIL.Image")
-    source: Path = poolwise.folder / "in"
-    (source / "deep").mkdir(parents=True)
-    for number in range(12):
-        Image.effect_noise((64, 48), 60).save(source / ("deep" if number % 2 else "") / f"{number}.png")
+    source = noise(poolwise.folder / "in", 12)
     before = {path: path.read_bytes() for path in source.rglob("*.png")}
     ended = poolwise("bench", "images", "in", "--fit", "32", "--shapes", "1x1,1x2,2x1", *QUICK, "--json")
     assert ended.code == 0, ended.err
@@ -254,11 +259,7 @@ def test_images(poolwise: Any, temporary: Path) -> None:
 
 def test_images_with_peers(poolwise: Any, temporary: Path) -> None:
     """Other pools make the same files; one that is broken is the same failed item in each."""
-    Image = pytest.importorskip("PIL.Image")
-    source: Path = poolwise.folder / "in"
-    (source / "deep").mkdir(parents=True)
-    for number in range(6):
-        Image.effect_noise((64, 48), 60).save(source / ("deep" if number % 2 else "") / f"{number}.png")
+    source = noise(poolwise.folder / "in", 6)
     (source / "+broken.png").write_bytes(b"none")  # The first item, which is in every selection.
     ended = poolwise("bench", "images", "in", "--fit", "32", "--shapes", "1x1", "--peers", *QUICK, "--json")
     assert ended.code == 3, ended.err
