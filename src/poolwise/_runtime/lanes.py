@@ -27,6 +27,7 @@ from typing import Any, Protocol
 
 from poolwise._core.errors import sentence_of
 from poolwise._core.model import Batch, Done, Failure, Lost, Running, Spec, class_name
+from poolwise._runtime import allocator
 
 BATCH, POSITION, PHASE, STARTED = range(4)
 SLOT_WORDS = 4
@@ -194,6 +195,7 @@ class LaneGroup:
         self._ticks = threading.Event()
         self._closed = False
         self._pid = os.getpid()
+        allocator.keep_what_is_freed()
         _groups.add(self)
 
     # -- what all groups do

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 from poolwise._core.errors import BackendError
 from poolwise._runtime.channel import Channel
-from poolwise._runtime.server import can_fork, environment, interpreter, open_pair, open_pool, program
+from poolwise._runtime.server import can_fork, interpreter, open_pair, open_pool, program
 from poolwise._runtime.slots import SlotMemory
 
 _CONNECT_SECONDS = 30.0
@@ -133,7 +133,6 @@ class SpawnLauncher:
         process = subprocess.Popen(
             [*interpreter(), "-c", program(f"worker:{port}, {slots.address!r}, {worker}")],
             stdin=subprocess.PIPE,
-            env=environment(),
             **inherited,
         )
         assert process.stdin is not None

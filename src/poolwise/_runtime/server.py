@@ -15,11 +15,6 @@ import threading
 
 from poolwise._core.errors import BackendError
 
-_MALLOC = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(64 << 20)}
-"""For glibc's malloc in child processes, in bytes (mallopt(3)): what an item frees, the next one takes again, without a
-page fault for each 4 KiB. It is where glibc's own sliding thresholds end; other allocators do not read it. What it
-gives: `python benchmarks/overhead.py --only temporaries`."""
-
 
 def open_pair() -> tuple[socket.socket, socket.socket]:
     """Return a connected pair of sockets; never as stdin, stdout or stderr, even where those are closed."""
@@ -47,15 +42,6 @@ def interpreter() -> list[str]:
     return [sys.executable, *flags, *([] if "-P" in flags else ["-P"])]
 
 
-def environment() -> dict[str, str]:
-    """Return the environment that child processes start with; what the user set for malloc stays.
-
-    Workers restore the caller's own before anything of the caller's runs.
-    """
-    chosen = any(name.startswith(("MALLOC_", "GLIBC_TUNABLES")) for name in os.environ)
-    return {**os.environ, **({} if chosen else _MALLOC)}
-
-
 def program(call: str, package: str = "poolwise._runtime") -> str:
     """Return the text for `python -c`: make poolwise importable, then call `main` of a module of a package."""
     root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -73,7 +59,6 @@ class _ForkServer:
                 [*interpreter(), "-c", program(f"forkserver:{theirs.fileno()}, {os.getpid()}")],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
-                env=environment(),
                 start_new_session=True,
             )
 

@@ -210,11 +210,21 @@ def _rotate(canvas: Canvas, degrees: float) -> None:
 
 
 def _filtered(image: Image, by: Any) -> Image:
-    """Apply a filter. Transparent pixels have a colour too, which must not bleed into visible ones: weigh by alpha."""
+    """Apply a filter that treats each channel by itself.
+
+    Transparent pixels have a colour too, which must not bleed into visible ones: weigh by alpha.
+    Pillow keeps pixels of two and three channels in four bytes and filters all four: channel by channel is the same
+    to the bit, and less work (``benchmarks/images.py --only channels``).
+    """
     weighed = {"RGBA": "RGBa", "LA": "La"}.get(image.mode)
-    if weighed is None:
+    if weighed is not None:
+        return _filtered(image.convert(weighed), by).convert(image.mode)
+    channels = len(image.getbands())
+    if channels not in (2, 3):
         return image.filter(by)
-    return image.convert(weighed).filter(by).convert(image.mode)
+    from PIL import Image as pillow
+
+    return pillow.merge(image.mode, [image.getchannel(channel).filter(by) for channel in range(channels)])
 
 
 def _blur(canvas: Canvas, radius: float) -> None:
