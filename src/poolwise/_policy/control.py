@@ -30,7 +30,7 @@ from typing import Protocol
 
 PAYS = 0.35  # doubling goes on at this elasticity: 1.27 x the throughput for 2 x the lanes
 PAYS_CLEARLY = 0.6  # at this one a window of one turn a lane is proof enough
-CHEAP_PAYS, CHEAP_WORTH = 0.10, 0.05  # the same where lanes are a burden to nothing but this machine
+CHEAP_PAYS, CHEAP_WORTH = 0.10, 0.10  # the same where lanes are a burden to nothing but this machine
 WORTH = 0.30  # the price of lanes while holding: the best N is where ln X - 0.3 ln N is greatest
 FEW = 4  # lanes that need no proof: fewer would hardly be cheaper
 HEADROOM = 1.1  # lanes above Little's law, so that no slot idles between two items of a lane
@@ -379,7 +379,7 @@ class LaneController:
         if elasticity >= self._pays:
             self._proven = True
             return self._double()
-        if not self._proven and lanes > FEW and not self._free:
+        if not self._proven and lanes > FEW and not self.cores_used_up:
             # Their response times may be those of a line already: no use for Little.
             return self._begin_to_shrink(lanes, per_second)
         return self._land(max(per_second, window.per_second))
@@ -445,11 +445,15 @@ class LaneController:
         if self._lanes >= lanes:  # There are no fewer.
             return self._settle(self._lanes)
         elasticity = _elasticity(self._lanes, window.per_second, lanes, per_second)
-        if elasticity < PAYS:
+        if self._free and self._is_short_in_doubt(window):
+            return None
+        if elasticity < self._pays:
             self._above = (self._lanes, window.per_second)
             return self._settle(self._lanes) if self._lanes <= self._fewest else self._set(self._lanes // 2)
-        if window.turns < 2 * self._window_turns():
+        if self._is_short_in_doubt(window):
             return None  # A doubt is worth a longer window: going back up is slow.
+        if self._free:
+            return self._settle(lanes, rest=FIRST_REST)
         self._idle_seconds, self._idle_items = window.seconds, max(1, window.completed)
         knee = round(HEADROOM * per_second * self._idle_seconds / self._idle_items)
         return self._settle(max(self._lanes, min(lanes, knee)))

@@ -14,7 +14,8 @@ SHORTEST_SECONDS = 0.05
 _LATE = 4  # Windows that take so many times as long as they should are closed, whatever has been heard.
 _LATE_ITEMS = 6
 _ITEMS_PER_LANE = 3
-_KEPT = 0.85  # A rival that keeps this share of what its roofs promise needs no further rivals.
+_KEPT = 0.92  # A rival that keeps this share of what its roofs promise needs no further rivals.
+_EXCEEDED = 1.2  # One that does so many times what its roofs allow shows that they are wrong, and keeps none from trial.
 _BETTER = 1.10  # A rival that promises no more than this, times the best seen, is not tried.
 _CLOSE = 1.3  # Two that are nearer than this are measured once more each.
 _VAGUE = 1.5  # Ends of an interval, one over the other, from which on it decides nothing.
@@ -157,10 +158,11 @@ class Trial:
     def _advance(self) -> None:
         best = self.best
         reached = self.mean(best.shape)
+        astray = reached > _EXCEEDED * best.predicted
         while self._queue:
             rival = self._queue.popleft()
             again = rival.shape in self.rates
-            if again or rival.predicted > max(_BETTER, 1 / _KEPT) * reached:
+            if again or astray or rival.predicted > max(_BETTER, 1 / _KEPT) * reached:
                 self.current = rival
                 return
         if self._vague and best != self._base:
