@@ -140,7 +140,7 @@ def shortlist(demands: Demands, ground: Ground, base: Shape, *, isolate: bool = 
     candidates = [_candidate(demands, shape, ground, isolate) for shape in _shapes(demands, ground)]
     share = demands.held_of_busy
     contended = share is not None and share.value > 0.25
-    candidates.sort(key=lambda candidate: (contended and not candidate.children, _cost(candidate.shape)))
+    candidates.sort(key=lambda candidate: (contended and not candidate.children, cost_of(candidate.shape)))
     best = max((candidate.predicted for candidate in candidates), default=0.0)
     now = _candidate(demands, base, ground, isolate).predicted
     leaves = not isolate and base.workers == 1
@@ -177,7 +177,8 @@ def _candidate(demands: Demands, shape: Shape, ground: Ground, isolate: bool) ->
     return Candidate(shape, lowest.per_second, children)
 
 
-def _cost(shape: Shape) -> tuple[int, int]:
+def cost_of(shape: Shape) -> tuple[int, int]:
+    """Return what to order shapes by, the cheapest first."""
     return shape.workers, shape.lanes
 
 

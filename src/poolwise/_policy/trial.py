@@ -8,16 +8,17 @@ from collections.abc import Sequence
 
 from poolwise._core.model import Done, Shape
 from poolwise._policy.gauge import Gauge
-from poolwise._policy.roofs import Candidate
+from poolwise._policy.roofs import Candidate, cost_of
 
 SHORTEST_SECONDS = 0.05
 _LATE = 4  # Windows that take so many times as long as they should are closed, whatever has been heard.
 _LATE_ITEMS = 6
 _ITEMS_PER_LANE = 3
 _KEPT = 0.92  # A rival that keeps this share of what its roofs promise needs no further rivals.
-_EXCEEDED = 1.2  # One that does so many times what its roofs allow shows that they are wrong, and keeps none from trial.
+_EXCEEDED = 1.2  # One that does so many times what its roofs allow shows them wrong: no rival is ruled out by them.
 _BETTER = 1.10  # A rival that promises no more than this, times the best seen, is not tried.
-_CLOSE = 1.3  # Two that are nearer than this are measured once more each.
+_CLOSE = 1.3  # Two that are nearer than this are measured once more each,
+_CLOSE_BEHIND = 1.15  # and two than this, where the better one is the cheaper: the other must lead, not only catch up.
 _VAGUE = 1.5  # Ends of an interval, one over the other, from which on it decides nothing.
 _UNLIKE = 1.25  # So are two of which the better had items smaller by this: cost may drift along the input.
 CHEAPER = 1.08  # A costlier shape must be better by this,
@@ -185,7 +186,8 @@ class Trial:
         if large > _UNLIKE * small > 0 and not self._afresh:
             lead *= small / large
             self._drifting = True
-        return lead < max(_CLOSE, self._margin)
+        behind = cost_of(better) < cost_of(worse)
+        return lead < (_CLOSE_BEHIND if behind else max(_CLOSE, self._margin))
 
     def mean(self, shape: Shape) -> float:
         """Return the geometric mean of a shape's windows, in items a second.
@@ -200,7 +202,7 @@ class Trial:
     @property
     def best(self) -> Candidate:
         """The best candidate that was measured; of two that are about equal, the cheaper."""
-        ranked = sorted(self.rates, key=lambda shape: (shape.workers, shape.lanes))
+        ranked = sorted(self.rates, key=cost_of)
         best = ranked[0]
         for shape in ranked[1:]:
             reached = self.mean(shape)
