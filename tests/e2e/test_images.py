@@ -280,6 +280,11 @@ def test_a_run_that_is_killed_leaves_no_half_result(poolwise: Any, source: Path)
         (["in", "out", "--fit", "12", "--also", "x"], "also is 'x', which this Pillow does not read"),
         (["in", "out", "--fit", "12", "--memory", "0"], "--memory is 0"),
         (["in", "out", "--fit", "12", "--manifest", "m", "--trace", "m"], "a file of its own"),
+        (["in", "out", "--fit", "12", "--manifest", "no/m.csv"], "cannot write 'no/m.csv'"),
+        (["in", "out", "--fit", "12", "--manifest", "in"], "cannot write 'in'"),
+        (["in", "out", "--fit", "12", "--manifest", "in/a.jpg"], "named as the manifest, and is an image"),
+        (["in", "out", "--fit", "12", "--manifest", "out/a.jpg"], "named as the manifest, and is what a result"),
+        (["in", "out", "--fit", "12", "--trace", "in/a.jpg"], "named as the trace, and is an image"),
     ],
 )
 def test_usage_errors(poolwise: Any, source: Path, words: list[str], error: str) -> None:

@@ -307,6 +307,18 @@ def test_lanes_that_are_free_grow_while_it_pays_at_all(used_up: bool) -> None:
     assert statistics.median(run.tail_throughput for run in runs) >= 0.92
 
 
+@pytest.mark.parametrize("slots", [1, 4, 16])
+def test_free_lanes_that_bring_nothing_are_given_back(slots: int) -> None:
+    """They burden nobody, but memory and files they take: thirty-two at a lock become few, at no cost."""
+    runs = []
+    for seed in SEEDS:
+        controller = LaneController(32, backlog=2, shortest_seconds=0.03)
+        controller.local = True
+        runs.append(simulate(controller, SlotServer(slots), seed=seed))
+    assert statistics.median(run.tail_lanes for run in runs) <= 12 / slots + 1.25
+    assert statistics.median(run.tail_throughput for run in runs) >= 0.95
+
+
 def test_a_burst_does_not_settle_a_doubt() -> None:
     """A window that told too little goes on to its end: a moment at which it would have told enough is chance."""
     controller = LaneController(8, known=(4, 100.0, 0.04), shortest_seconds=0.03)

@@ -174,6 +174,36 @@ def test_trial_goes_on_where_a_promise_is_not_kept() -> None:
     assert trial.best == WORKERS
 
 
+def test_trial_goes_on_where_the_roofs_are_shown_to_be_wrong() -> None:
+    """Half as much again as two cores can do of what was measured: then that was wrong, and rules out nobody."""
+    trial = Trial(Candidate(Shape(1, 1), 100.0, False), 100.0, [THREADS, WORKERS])
+    now = _window(trial, 0.0, 300.0)
+    assert trial.current == WORKERS
+    _window(trial, now, 400.0)
+    assert trial.best == WORKERS
+
+
+@pytest.mark.parametrize(("rate", "again"), [(80.0, False), (95.0, True), (125.0, True), (135.0, False)])
+def test_what_a_second_look_could_change(rate: float, again: bool) -> None:
+    """A cheaper shape has won where it leads; a costlier one has to lead by more."""
+    trial = Trial(Candidate(Shape(1, 1), 100.0, False), 100.0, [THREADS])
+    _window(trial, 0.0, rate)
+    assert (trial.current is not None) == again
+
+
+@pytest.mark.parametrize(
+    ("promised", "rate", "wins"), [(200.0, 112.0, False), (120.0, 112.0, True), (1000.0, 150.0, False)]
+)
+def test_what_keeps_little_of_its_promise_must_lead_by_more(promised: float, rate: float, wins: bool) -> None:
+    """Something binds it that nobody knows: 8 % are enough for a shape that keeps all, not for one that keeps half."""
+    rival = Candidate(Shape(1, 8), promised, False)
+    trial = Trial(Candidate(Shape(1, 1), math.inf, False), 100.0, [rival])
+    now = 0.0
+    while trial.current is not None:
+        now = _window(trial, now, rate if trial.current == rival else 100.0)
+    assert (trial.best == rival) == wins
+
+
 @pytest.mark.parametrize(("second", "size"), [(108.0, 0.001), (60.0, 0.004)], ids=["close", "other items"])
 def test_trial_measures_twice_where_in_doubt(second: float, size: float) -> None:
     """Two that are close, or were seen with unlike items, run once more each, in the order A B B A."""
@@ -216,7 +246,7 @@ def test_a_base_seen_without_a_window_gets_one_where_a_rival_is_near() -> None:
     """What a base did while the rival was made ready, at its best, is enough where the rival is far from that."""
     base = Candidate(Shape(1, 32), math.inf, False)
     rival = Candidate(Shape(2, 1), math.inf, True)
-    far = Trial(base, 50.0, [rival], afresh=True)
+    far = Trial(base, 50.0, [rival], alike=True)
     far.note_base(80.0)
     far.note_base(60.0)
     assert far.current == rival
@@ -224,7 +254,7 @@ def test_a_base_seen_without_a_window_gets_one_where_a_rival_is_near() -> None:
     _window(far, 0.0, 160.0)
     assert far.current is None
     assert far.best == rival
-    near = Trial(base, 80.0, [rival], afresh=True)
+    near = Trial(base, 80.0, [rival], alike=True)
     now = _window(near, 0.0, 90.0)
     while near.current is not None:
         now = _window(near, now, 120.0 if near.current == base else 90.0)

@@ -6,6 +6,7 @@ import io
 import pickle
 import random
 import re
+import sys
 from unittest import mock
 
 import pytest
@@ -42,6 +43,10 @@ from poolwise.jobs.fetch.urls import BadLine, parse
         ("http://example.com./a", "http://example.com/a"),
         ("\ufeffhttp://example.com/a", "http://example.com/a"),
         ("http://example.com?x=1", "http://example.com/?x=1"),
+        ("http://B\u00fccher.example/", "http://xn--bcher-kva.example/"),
+        ("http://stra\u00dfe.example/", "http://xn--strae-oqa.example/"),  # Another host than strasse.example.
+        ("http://\u2764.example/", "http://xn--qei.example/"),
+        ("http://\u65e5\u672c\u3002example/", "http://xn--wgv71a.example/"),
     ],
 )
 def test_urls_are_normalised(written: str, known: str) -> None:
@@ -75,6 +80,13 @@ def test_what_is_no_url_says_why(written: str, said: str) -> None:
     """In a sentence."""
     with pytest.raises(BadUrl, match=said):
         parse(written)
+
+
+def test_a_host_that_is_not_ascii_takes_a_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without it the URL is refused: the older rules of Python's own codec may name another host."""
+    monkeypatch.setitem(sys.modules, "idna", None)
+    with pytest.raises(BadUrl, match=r"poolwise\[fetch\]"):
+        parse("http://stra\u00dfe.without-idna.example/")
 
 
 @given(st.text(max_size=60))

@@ -585,7 +585,7 @@ class Pilot:
         self.stage = Stage.TRIAL
         base, rival = Candidate(self.shape, math.inf, False), Candidate(Shape(workers, lanes), math.inf, True)
         seconds, margin = self._window_seconds(rate, facts), _WORTH_LEAVING if waits else CHEAPER
-        self._trial = Trial(base, rate, [rival], window_seconds=seconds, margin=margin, afresh=True)
+        self._trial = Trial(base, rate, [rival], window_seconds=seconds, margin=margin, alike=True)
         self._warm_since = facts.now
         return self._try(facts)
 

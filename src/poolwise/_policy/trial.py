@@ -20,9 +20,9 @@ _BETTER = 1.10  # A rival that promises no more than this, times the best seen, 
 _CLOSE = 1.3  # Two that are nearer than this are measured once more each,
 _CLOSE_BEHIND = 1.15  # and two than this, where the better one is the cheaper: the other must lead, not only catch up.
 _VAGUE = 1.5  # Ends of an interval, one over the other, from which on it decides nothing.
+_MOST_LOOKS = 3  # Windows of two shapes between which it is in doubt.
 _UNLIKE = 1.25  # So are two of which the better had items smaller by this: cost may drift along the input.
-CHEAPER = 1.08  # A costlier shape must be better by this,
-_DOUBTFUL, _CHEAPER_IN_DOUBT = 0.6, 1.2  # and by this, where it keeps less than that share of what its roofs promise.
+CHEAPER = 1.08  # A costlier shape must be better by this; by more, the less it keeps of what its roofs promise.
 
 
 class Trial:
@@ -37,7 +37,7 @@ class Trial:
             the base gets a window of its own first, which replaces it.
         window_seconds: that every lane is observed for, in each window.
         margin: what a costlier shape must be better by.
-        afresh: what is known of the base is no window: where a rival is near it, it gets one, which replaces that.
+        alike: items cost the same all along; what CPU they take differs by the shape.
 
     Attributes:
         rates: by shape, the throughput seen in each of its windows.
@@ -54,15 +54,16 @@ class Trial:
         base_spread: float = 1.0,
         window_seconds: float = SHORTEST_SECONDS,
         margin: float = CHEAPER,
-        afresh: bool = False,
+        alike: bool = False,
     ) -> None:
         self._known = {base.shape: base, **{rival.shape: rival for rival in rivals}}
         self._base = base
         self._queue = deque(rivals)
         self._window_seconds = window_seconds
         self._margin = margin
-        self._afresh = self._stale = afresh
+        self._alike = alike
         self._vague = base_spread > _VAGUE
+        self._stale = True  # What is known of the base is no window of it: its first one replaces that.
         self._gauge: Gauge | None = None
         self._drifting = False
         self._opened = self._began = 0.0  # When the shape was taken, and when its window began.
@@ -144,9 +145,10 @@ class Trial:
         late = self._is_late(elapsed, response_seconds)
         if not (enough or late):
             return False
-        if current == self._base and (self._stale or self._vague):
+        if current == self._base and self._stale:
             self._stale = self._vague = False
             self.rates[current.shape] = []
+            self._sizes.pop(current.shape, None)
         self.rates.setdefault(current.shape, []).append(
             (gauge.rate(now) if enough else None) or self._good / max(elapsed, 1e-9)
         )
@@ -178,16 +180,16 @@ class Trial:
 
     def _close(self, one: Shape, other: Shape) -> bool:
         """Say whether it is in doubt which is better: near each other, or the better one had the smaller items."""
-        if len(self.rates[one]) + len(self.rates[other]) >= (3 if self._afresh else 4):
+        if len(self.rates[one]) + len(self.rates[other]) >= _MOST_LOOKS:
             return False
         worse, better = sorted((one, other), key=self.mean)
         lead = self.mean(better) / self.mean(worse)
         small, large = self._sizes.get(better, 0.0), self._sizes.get(worse, 0.0)
-        if large > _UNLIKE * small > 0 and not self._afresh:
+        if large > _UNLIKE * small > 0 and not self._alike:
             lead *= small / large
             self._drifting = True
         behind = cost_of(better) < cost_of(worse)
-        return lead < (_CLOSE_BEHIND if behind else max(_CLOSE, self._margin))
+        return lead < (_CLOSE_BEHIND if behind else max(_CLOSE, self._needed(better)))
 
     def mean(self, shape: Shape) -> float:
         """Return the geometric mean of a shape's windows, in items a second.
@@ -205,8 +207,13 @@ class Trial:
         ranked = sorted(self.rates, key=cost_of)
         best = ranked[0]
         for shape in ranked[1:]:
-            reached = self.mean(shape)
-            doubtful = reached < _DOUBTFUL * self._known[shape].predicted < math.inf
-            if reached > max(self._margin, _CHEAPER_IN_DOUBT if doubtful else 0.0) * self.mean(best):
+            if self.mean(shape) > self._needed(shape) * self.mean(best):
                 best = shape
         return self._known[best]
+
+    def _needed(self, shape: Shape) -> float:
+        """Return what a shape must be better by than a cheaper one: what binds it may be nothing that is known."""
+        promised = self._known[shape].predicted
+        known = promised < math.inf and not self._drifting  # Of items like these.
+        kept = min(1.0, self.mean(shape) / promised) if known else 1.0
+        return 1 + (self._margin - 1) / max(kept, 1e-9)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 import warnings
 from collections import Counter
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from poolwise.cli.consume import consume, explain, trace_options
 from poolwise.cli.interrupts import Interrupts
-from poolwise.cli.manifest import write_manifest
+from poolwise.cli.manifest import check_manifest, write_manifest
 from poolwise.cli.streams import LineWriter, OutputClosed, OutputFailed, claim_stdout, keep_apart
 from poolwise.cli.terminal import DONE, FAILED, CommandError, Tally, expect_bar, one_line, say, say_error
 
@@ -67,6 +68,7 @@ def images_command(command: ImagesCommand) -> int:
             return DONE
         if command.listing:
             return _list(prepared)
+        _check_outputs(command, prepared)
         run = prepared.run()
     except PoolwiseError as error:
         return explain(error)
@@ -79,6 +81,28 @@ def images_command(command: ImagesCommand) -> int:
     if command.manifest is not None:
         code = write_manifest(MANIFEST, journal, command.manifest, open_stdout) or code
     return code
+
+
+def _check_outputs(command: ImagesCommand, prepared: Prepared) -> None:
+    """Refuse what cannot be written, and what would be written over an image, before anything is done.
+
+    Raises:
+        UsageError, CommandError: saying why.
+    """
+    if command.manifest is not None:
+        check_manifest(command.manifest, os.path.realpath(prepared.destination))
+    for path, use in ((command.manifest, "manifest"), (command.trace, "trace")):
+        if path is None or path == "-":
+            continue
+        real = os.path.realpath(path)
+        there = os.path.join(prepared.destination, os.path.relpath(real, os.path.realpath(prepared.destination)))
+        if os.path.relpath(real, os.path.realpath(prepared.source)) in prepared.paths:
+            whose = "is an image"
+        elif any(prepared.result_of(key) == there for key in prepared.paths):
+            whose = "is what a result will be called"
+        else:
+            continue
+        raise CommandError(f"{path!r} is named as the {use}, and {whose}; give another path")
 
 
 def quiet_pillow() -> None:

@@ -137,13 +137,27 @@ def _ascii_host(host: str) -> str:
     host = host.rstrip(".")
     if not host or _BAD_HOST.search(host):
         raise BadUrl(f"names the host {host!r}, which cannot be one")
-    try:
-        name = (host if host.isascii() else host.encode("idna").decode()).lower().rstrip(".")
-    except UnicodeError:
-        raise BadUrl(f"names the host {host!r}, which cannot be written in ASCII (IDNA)") from None
+    name = (host if host.isascii() else _in_ascii(host)).lower().rstrip(".")
     if not name or _BAD_HOST.search(name):  # IDNA makes other characters of some.
         raise BadUrl(f"names the host {host!r}, which cannot be one")
     return name
+
+
+def _in_ascii(host: str) -> str:
+    """Write a host in ASCII as browsers do: UTS 46 over IDNA 2008, and IDNA 2003 for what that leaves out (emoji)."""
+    try:
+        import idna
+    except ImportError:
+        raise BadUrl(
+            f"names the host {host!r}, which takes the package idna to write: pip install 'poolwise[fetch]'"
+        ) from None
+    try:
+        return idna.encode(host, uts46=True).decode()
+    except UnicodeError:
+        try:
+            return host.encode("idna").decode()
+        except UnicodeError:
+            raise BadUrl(f"names the host {host!r}, which cannot be written in ASCII (IDNA)") from None
 
 
 # -- where they come from ----------------------------------------------------------------------------------------------
