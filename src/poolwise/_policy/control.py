@@ -28,9 +28,11 @@ import math
 from dataclasses import dataclass
 from typing import Protocol
 
+from poolwise._policy.pack import batch_seconds
+
 PAYS = 0.35  # doubling goes on at this elasticity: 1.27 x the throughput for 2 x the lanes
 PAYS_CLEARLY = 0.6  # at this one a window of one turn a lane is proof enough
-CHEAP_PAYS, CHEAP_WORTH = 0.10, 0.10  # the same where lanes are a burden to nothing but this machine
+CHEAP_PAYS, CHEAP_WORTH = 0.10, 0.05  # the same where lanes are a burden to nothing but this machine
 WORTH = 0.30  # the price of lanes while holding: the best N is where ln X - 0.3 ln N is greatest
 FEW = 4  # lanes that need no proof: fewer would hardly be cheaper
 HEADROOM = 1.1  # lanes above Little's law, so that no slot idles between two items of a lane
@@ -53,6 +55,7 @@ BETTER = 1.03  # more throughput than this, and the last doubling stays where la
 LOW = 0.85  # share of the throughput before a landing, below which it was too low
 FIRST_REST = 3  # windows after a landing
 LONGEST_REST = 12  # windows between two probes
+LUMPS = 1.5  # items a turn from which on lanes take batches, and tell of what they did when a batch is over
 
 
 @dataclass(slots=True)
@@ -256,6 +259,7 @@ class LaneController:
         self._window = _Window()
         self._slow_start = True  # windows of one turn a lane that follow on each other, until a doubling is in doubt
         self._discard = 0  # turns that still tell of other lanes than now
+        self._heard_at = -math.inf  # when new lanes will have told of a batch, where they take batches
         self._errors = _Errors()
         self._variation = 0.25  # of one turn, squared: the spread of its seconds over their mean
         self._below: tuple[int, float] | None = None  # lanes and throughput before the last doubling
@@ -320,7 +324,7 @@ class LaneController:
         turns = completed + failed if turns is None else turns
         if self._slow_start and self._window.began_at is None:  # It began when the first item did.
             self._window.began_at = now - seconds / max(1, turns)
-        if self._discard > 0 or self._window.began_at is None:
+        if self._discard > 0 or now < self._heard_at or self._window.began_at is None:
             self._discard -= turns
             self._window = _Window(began_at=now, now=now)
             return self._lanes
@@ -516,7 +520,7 @@ class LaneController:
 
     def _start_hold(self, base: int, rest: int = 0) -> None:
         self._base = base
-        self._rest = LONGEST_REST if self.cores_used_up else rest  # windows until the next probe
+        self._rest = rest  # windows until the next probe
         self._probe: _Probe | None = None
         self._upward = True
         self._fruitless = 0
@@ -608,6 +612,8 @@ class LaneController:
         if discard and lanes != self._lanes and not self._slow_start:
             # What the lanes that go have in hand, and before them, still tells of the time before.
             self._discard = lanes if lanes > self._lanes else max(1, self._backlog) * self._lanes
+            if self._window.completed + self._window.failed > LUMPS * self._window.turns:
+                self._heard_at = self._window.now + batch_seconds(lanes)
         self._lanes = lanes
         self._window = _Window(began_at=self._window.now, now=self._window.now)
 

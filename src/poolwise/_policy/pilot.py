@@ -394,6 +394,7 @@ class Pilot:
             self._control.restart(facts.now)
             return self._begin_lanes(facts, reasons)
         waits = demands.wait_share > (0.15 if kind_of(demands) in ("io", "unknown") else _MUCH)
+        waits = waits or self._control is not None  # Its lanes were many already.
         if (waits or self._coroutine) and best.shape.total > best.shape.workers and not self._isolate:
             return self._to_lanes(best.shape, facts, reasons, self._known_beside(best.shape, trial, demands))
         return self._hold(reasons)
@@ -578,8 +579,9 @@ class Pilot:
         self._reasons.append(
             f"{why} ({use.cores:.0%} of a core at {throughput(rate)} items/s), so worker processes were tried"
         )
-        waits = not blocked and (self._demands.wait_share > 0.1 or self._coroutine)
-        served = rate * self._demands.response.value if full else 0.0  # At a time: Little's law.
+        many = self.shape.total > _STUCK_LANES  # They paid; the first items may all have been short by chance.
+        waits = not blocked and (self._demands.wait_share > 0.1 or self._coroutine or many)
+        served = rate * self._demands.response.high if full else 0.0  # At a time, at most: Little's law.
         lanes = lanes_of_each(workers, self.shape.total, served, self.ground) if waits else 1
         self._look.gauge = None
         self.stage = Stage.TRIAL

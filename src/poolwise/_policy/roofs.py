@@ -164,7 +164,7 @@ def lanes_of_each(workers: int, total: int, served: float, ground: Ground) -> in
     Args:
         workers: how many processes.
         total: lanes of the one process.
-        served: items that were in service at a time, out of its line; 0 where it was not used up.
+        served: items that were in service at a time, out of its line, at most; 0 where it was not used up.
         ground: what the machine allows.
     """
     lanes = max(-(-total // workers), min(math.ceil(_ROOM * served), total, _FULL_LANES))

@@ -16,6 +16,7 @@ _LATE_ITEMS = 6
 _ITEMS_PER_LANE = 3
 _KEPT = 0.92  # A rival that keeps this share of what its roofs promise needs no further rivals.
 _EXCEEDED = 1.2  # One that does so many times what its roofs allow shows them wrong: no rival is ruled out by them.
+_MOST_HOPE = 1.3  # How far an uncertain promise is believed to be too low.
 _BETTER = 1.10  # A rival that promises no more than this, times the best seen, is not tried.
 _CLOSE = 1.3  # Two that are nearer than this are measured once more each,
 _CLOSE_BEHIND = 1.15  # and two than this, where the better one is the cheaper: the other must lead, not only catch up.
@@ -33,8 +34,8 @@ class Trial:
         base_rate: its throughput in items a second.
         rivals: what to try, in order.
         base_size: CPU seconds of one of the items that it was seen with, or None.
-        base_spread: the ends of its rate's interval, the upper over the lower. A rival does not win against a guess:
-            the base gets a window of its own first, which replaces it.
+        base_spread: the ends of its rate's interval, the upper over the lower. A rival that leads by less does not win
+            against a guess: the base gets a window of its own first, which replaces it.
         window_seconds: that every lane is observed for, in each window.
         margin: what a costlier shape must be better by.
         alike: items cost the same all along; what CPU they take differs by the shape.
@@ -62,6 +63,8 @@ class Trial:
         self._window_seconds = window_seconds
         self._margin = margin
         self._alike = alike
+        self._spread = base_spread
+        self._upper = min(math.sqrt(base_spread), _MOST_HOPE)  # Of what the roofs promise, as they are known.
         self._vague = base_spread > _VAGUE
         self._stale = True  # What is known of the base is no window of it: its first one replaces that.
         self._gauge: Gauge | None = None
@@ -165,10 +168,10 @@ class Trial:
         while self._queue:
             rival = self._queue.popleft()
             again = rival.shape in self.rates
-            if again or astray or rival.predicted > max(_BETTER, 1 / _KEPT) * reached:
+            if again or astray or rival.predicted * self._upper > max(_BETTER, 1 / _KEPT) * reached:
                 self.current = rival
                 return
-        if self._vague and best != self._base:
+        if self._vague and best != self._base and reached < self._spread * self.mean(self._base.shape):
             self.current = self._base
             return
         self.current = None
