@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from poolwise._policy.control import LaneController
+from poolwise._policy.pack import batch_seconds
 from poolwise.testing import (
     Answer,
     FakeClock,
@@ -305,6 +306,26 @@ def test_lanes_that_are_free_grow_while_it_pays_at_all(used_up: bool) -> None:
         runs.append(simulate(controller, LevellingServer(), seed=seed))
     assert median_items(runs) <= 2_500
     assert statistics.median(run.tail_throughput for run in runs) >= 0.92
+
+
+def test_new_lanes_are_judged_once_they_have_told_of_a_batch() -> None:
+    """Lanes that take batches are silent until the first is over: that silence is no lack of throughput."""
+    controller = LaneController(100, known=(50, 12_500.0, 0.004), shortest_seconds=0.03)
+    controller.local, now = True, 0.001
+    controller.add(now, 40, 1, 0.16, turns=20)  # A failure: every further step is a careful one.
+
+    def tell(seconds: float, lanes: int) -> None:
+        nonlocal now
+        for _ in range(round(seconds * 1000)):
+            now += 0.001
+            controller.add(now, lanes // 2, 0, lanes * 0.002, turns=lanes // 4)
+
+    while controller.lanes == 100:
+        tell(0.001, 100)
+    tell(batch_seconds(200), 100)  # A hundred new ones say nothing yet.
+    assert controller.lanes == 200
+    tell(0.3, 200)
+    assert controller.lanes == 400
 
 
 @pytest.mark.parametrize("slots", [1, 4, 16])

@@ -361,3 +361,13 @@ def test_what_computes_is_not_tried_where_no_core_is_idle() -> None:
     world = World(work, 8_000, taken=1.0)
     world.run()
     assert {shape.workers for shape in world.shapes} == {1}
+
+
+def test_many_lanes_stay_many_in_worker_processes() -> None:
+    """By chance the first items did not wait. The lanes that paid since say more than these do."""
+    work, then = Work(held=0.0004), Work(held=0.0004, wait=0.005)
+    world = World(work, 20_000, options={"limits": Limits(), "hint": "io"}, turns_at=64, then=then, taken=0.0)
+    pilot = world.run()
+    assert pilot.shape.workers == 2
+    assert pilot.shape.lanes > 1
+    assert pilot.stage is Stage.LANES
