@@ -47,6 +47,8 @@ from poolwise.jobs.fetch.urls import BadLine, parse
         ("http://stra\u00dfe.example/", "http://xn--strae-oqa.example/"),  # Another host than strasse.example.
         ("http://\u2764.example/", "http://xn--qei.example/"),
         ("http://\u65e5\u672c\u3002example/", "http://xn--wgv71a.example/"),
+        ("http://my_host.stra\u00dfe.example/", "http://my_host.xn--strae-oqa.example/"),
+        ("http://\u2764.stra\u00dfe.example./", "http://xn--qei.xn--strae-oqa.example/"),
     ],
 )
 def test_urls_are_normalised(written: str, known: str) -> None:
@@ -72,6 +74,8 @@ def test_urls_are_normalised(written: str, known: str) -> None:
         ("http://example.com/a\nb", "control character"),
         ("http://[::1/", "no URL"),
         (f"http://{'x' * 80}ä.example/", "IDNA"),
+        (f"http://{'ä.' * 90}example/", "IDNA"),
+        ("http://ä..example/", "IDNA"),
         ("http://example.com/" + "x" * 9000, "9,019 characters"),
         ("http://example.com/\udcff", "not UTF-8"),
     ],

@@ -280,7 +280,7 @@ class LaneController:
 
     @property
     def _free(self) -> bool:
-        """Whether lanes are a burden to nothing but this machine, so that fewer of them would spare nobody anything."""
+        """Whether lanes are a burden to nothing but this machine: then they cost little."""
         return self.local or self.cores_used_up
 
     @property
@@ -601,6 +601,7 @@ class LaneController:
         self._upward = upward
         if upward and probe.elasticity - probe.noise >= self._pays and not self._errors.ceiling:
             self._start_growth()
+            self._proven = True
             self._below = (self._base, probe.other_per_second)
             self._set(2 * self._base)
 

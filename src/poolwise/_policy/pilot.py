@@ -579,15 +579,18 @@ class Pilot:
         self._reasons.append(
             f"{why} ({use.cores:.0%} of a core at {throughput(rate)} items/s), so worker processes were tried"
         )
-        many = self.shape.total > _STUCK_LANES  # They paid; the first items may all have been short by chance.
-        waits = not blocked and (self._demands.wait_share > 0.1 or self._coroutine or many)
+        clearly = self._demands.wait_share > 0.1 or self._coroutine
+        # The first items may have been short by chance: where the lanes are many, both are tried.
+        waits = not blocked and (clearly or self.shape.total > _STUCK_LANES)
         served = rate * self._demands.response.high if full else 0.0  # At a time, at most: Little's law.
         lanes = lanes_of_each(workers, self.shape.total, served, self.ground) if waits else 1
         self._look.gauge = None
         self.stage = Stage.TRIAL
-        base, rival = Candidate(self.shape, math.inf, False), Candidate(Shape(workers, lanes), math.inf, True)
+        base = Candidate(self.shape, math.inf, False)
+        shapes = [Shape(workers, lanes)] if clearly or lanes == 1 else [Shape(workers, lanes), Shape(workers, 1)]
+        rivals = [Candidate(shape, math.inf, True) for shape in shapes]
         seconds, margin = self._window_seconds(rate, facts), _WORTH_LEAVING if waits else CHEAPER
-        self._trial = Trial(base, rate, [rival], window_seconds=seconds, margin=margin, alike=True)
+        self._trial = Trial(base, rate, rivals, window_seconds=seconds, margin=margin, alike=True)
         self._warm_since = facts.now
         return self._try(facts)
 

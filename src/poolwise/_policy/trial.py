@@ -14,10 +14,9 @@ SHORTEST_SECONDS = 0.05
 _LATE = 4  # Windows that take so many times as long as they should are closed, whatever has been heard.
 _LATE_ITEMS = 6
 _ITEMS_PER_LANE = 3
-_KEPT = 0.92  # A rival that keeps this share of what its roofs promise needs no further rivals.
 _EXCEEDED = 1.2  # One that does so many times what its roofs allow shows them wrong: no rival is ruled out by them.
-_MOST_HOPE = 1.3  # How far an uncertain promise is believed to be too low.
-_BETTER = 1.10  # A rival that promises no more than this, times the best seen, is not tried.
+_BETTER = 1.10  # A rival that promises no more than this, times the best seen, is not tried;
+_MOST_HOPE = 1.3  # a promise is believed to be too low by the root of its interval, and by this at most.
 _CLOSE = 1.3  # Two that are nearer than this are measured once more each,
 _CLOSE_BEHIND = 1.15  # and two than this, where the better one is the cheaper: the other must lead, not only catch up.
 _VAGUE = 1.5  # Ends of an interval, one over the other, from which on it decides nothing.
@@ -168,7 +167,7 @@ class Trial:
         while self._queue:
             rival = self._queue.popleft()
             again = rival.shape in self.rates
-            if again or astray or rival.predicted * self._upper > max(_BETTER, 1 / _KEPT) * reached:
+            if again or astray or rival.predicted * self._upper > _BETTER * reached:
                 self.current = rival
                 return
         if self._vague and best != self._base and reached < self._spread * self.mean(self._base.shape):
@@ -183,7 +182,8 @@ class Trial:
 
     def _close(self, one: Shape, other: Shape) -> bool:
         """Say whether it is in doubt which is better: near each other, or the better one had the smaller items."""
-        if len(self.rates[one]) + len(self.rates[other]) >= _MOST_LOOKS:
+        guesses = int(self._stale and self._base.shape in (one, other))
+        if len(self.rates[one]) + len(self.rates[other]) - guesses >= _MOST_LOOKS:
             return False
         worse, better = sorted((one, other), key=self.mean)
         lead = self.mean(better) / self.mean(worse)

@@ -15,8 +15,8 @@ def keep_what_is_freed() -> None:
     """Have glibc's malloc keep what an item frees for the next one, instead of a page fault for each 4 KiB of it.
 
     Its thresholds slide (mallopt(3)): a freed block that was mapped by itself raises M_MMAP_THRESHOLD to its size and
-    M_TRIM_THRESHOLD to twice that, up to 32 and 64 MiB. One large block that nobody touches takes them there at once,
-    for about 10 us and no memory. Where the user set them they do not slide, and stay. Other allocators have no such
+    M_TRIM_THRESHOLD to twice that, up to 32 and 64 MiB. One large block that nobody touches takes them nearly there at
+    once, for no memory. Where the user set them they do not slide, and stay. Other allocators have no such
     thresholds. What it gives: ``python benchmarks/overhead.py --only temporaries``, decision 0005.
     """
     try:

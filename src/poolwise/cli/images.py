@@ -89,20 +89,33 @@ def _check_outputs(command: ImagesCommand, prepared: Prepared) -> None:
     Raises:
         UsageError, CommandError: saying why.
     """
+    from poolwise.jobs._names import folded
+    from poolwise.jobs.images.names import result_name
+
     if command.manifest is not None:
         check_manifest(command.manifest, os.path.realpath(prepared.destination))
     for path, use in ((command.manifest, "manifest"), (command.trace, "trace")):
         if path is None or path == "-":
             continue
-        real = os.path.realpath(path)
-        there = os.path.join(prepared.destination, os.path.relpath(real, os.path.realpath(prepared.destination)))
-        if os.path.relpath(real, os.path.realpath(prepared.source)) in prepared.paths:
+        sources, results = _names_within(prepared.source, path), _names_within(prepared.destination, path)
+        if sources and not sources.isdisjoint(map(folded, prepared.paths)):
             whose = "is an image"
-        elif any(prepared.result_of(key) == there for key in prepared.paths):
+        elif results and not results.isdisjoint(
+            folded(result_name(key, prepared.convert.settings.format)) for key in prepared.paths
+        ):
             whose = "is what a result will be called"
         else:
             continue
         raise CommandError(f"{path!r} is named as the {use}, and {whose}; give another path")
+
+
+def _names_within(folder: str, path: str) -> set[str]:
+    """Return what a path is called within a folder, as it is written and where links lead; none outside of it."""
+    from poolwise.jobs._names import folded
+
+    root = os.path.join(os.path.realpath(folder), "")
+    written = os.path.join(os.path.realpath(os.path.dirname(path) or os.curdir), os.path.basename(path))
+    return {folded(each[len(root) :]) for each in (written, os.path.realpath(path)) if each.startswith(root)}
 
 
 def quiet_pillow() -> None:

@@ -25,17 +25,19 @@ def check_manifest(path: str, destination: str) -> None:
         UsageError: it could not.
     """
     from poolwise import UsageError
-    from poolwise.report.files import check_writable
+    from poolwise.report.files import check_replaceable, check_writable
 
     if path == "-" or (os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)):
         return
     real = os.path.realpath(path)
     if real == destination:
         raise UsageError(f"cannot write {path!r}: it is the folder for the files")
-    if os.path.dirname(real) != destination or os.path.exists(destination):
+    if os.path.isfile(path):  # It is written where it is, whatever may be done to its folder.
+        check_replaceable(path)
+        if not os.access(path, os.W_OK):
+            raise UsageError(f"cannot write {path!r}: it may not be written")
+    elif os.path.dirname(real) != destination or os.path.exists(destination):
         check_writable(path)
-    if os.path.exists(path) and not os.access(path, os.W_OK):
-        raise UsageError(f"cannot write {path!r}: it may not be written")
 
 
 def write_manifest(manifest: Manifest, journal: str, path: str, open_stdout: Callable[[], BinaryIO] | None) -> int:

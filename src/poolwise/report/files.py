@@ -22,12 +22,21 @@ def check_writable(path: str | os.PathLike[str]) -> None:
         raise UsageError(f"cannot write {name!r}: it is a folder")
     if os.path.exists(name) and not os.path.isfile(name):  # Renaming would take away a device, or a pipe.
         raise UsageError(f"cannot write {name!r}: it is not a regular file")
-    if _is_database(name):
-        raise UsageError(f"cannot write {name!r}: it is a database, perhaps a journal, and stays; give another path")
+    check_replaceable(name)
     if not os.path.isdir(folder):
         raise UsageError(f"cannot write {name!r}: there is no folder {folder!r}")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise UsageError(f"cannot write {name!r}: nothing can be written into the folder {folder!r}")
+
+
+def check_replaceable(name: str) -> None:
+    """Check that a file, where it is there, holds nothing that must stay.
+
+    Raises:
+        UsageError: it does.
+    """
+    if _is_database(name):
+        raise UsageError(f"cannot write {name!r}: it is a database, perhaps a journal, and stays; give another path")
 
 
 def _is_database(name: str) -> bool:

@@ -51,12 +51,17 @@ def run_program(program: Path, arguments: Sequence[str], *, patience: float = PA
         )
         late = threading.Timer(patience, lambda: _end(starting.result()))
         late.daemon = True
+        readers: list[threading.Thread] = []
         try:
             late.start()
-            return _listen(starting.result(), began)
+            return _listen(starting.result(), began, readers)
         finally:
             late.cancel()
-            _end(starting.result())
+            process = starting.result()
+            _end(process)
+            for pipe in (process.stdout, None if readers else process.stderr):
+                if pipe is not None:
+                    pipe.close()
 
 
 def _environment() -> dict[str, str]:
@@ -73,7 +78,8 @@ def _environment() -> dict[str, str]:
     }
 
 
-def _listen(process: subprocess.Popen[bytes], began: float) -> Ran:
+def _listen(process: subprocess.Popen[bytes], began: float, readers: list[threading.Thread]) -> Ran:
+    """Read what the program writes; who reads stderr, and closes it, is added to `readers`."""
     assert process.stdout is not None
     assert process.stderr is not None
     errors: list[bytes] = []
@@ -84,6 +90,7 @@ def _listen(process: subprocess.Popen[bytes], began: float) -> Ran:
             errors.append(stderr.read())
 
     reader = threading.Thread(target=read_errors, daemon=True)
+    readers.append(reader)
     reader.start()
     lines: list[tuple[float, str]] = []
     with process.stdout:
@@ -98,7 +105,7 @@ def _listen(process: subprocess.Popen[bytes], began: float) -> Ran:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """End the program and what it started, and let go of its pipes."""
+    """End the program and what it started."""
     if os.name == "posix":
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)

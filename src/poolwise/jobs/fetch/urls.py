@@ -27,6 +27,7 @@ _PATH = r"[A-Za-z0-9!$&'()*+,;=:@/~._-]"
 _NORMAL = re.compile(rf"(https?)://([a-z0-9-]+(?:\.[a-z0-9-]+)*)(?::([1-9][0-9]{{0,4}}))?(/{_PATH}*(?:\?{_PATH}+)?)")
 """What is normal already, as most URLs are: nothing is left to be done with them."""
 
+_MOST_HOST, _MOST_LABEL = 253, 63  # RFC 1035, section 2.3.4, as text.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _BAD_HOST = re.compile(r"[\x00-\x20\x7f<>\"'`{}|\\^\[\]@/?#%]")
@@ -144,7 +145,7 @@ def _ascii_host(host: str) -> str:
 
 
 def _in_ascii(host: str) -> str:
-    """Write a host in ASCII as browsers do: UTS 46 over IDNA 2008, and IDNA 2003 for what that leaves out (emoji)."""
+    """Write a host in ASCII as browsers do: mapped by UTS 46, and also what IDNA 2008 leaves out (emoji)."""
     try:
         import idna
     except ImportError:
@@ -152,12 +153,24 @@ def _in_ascii(host: str) -> str:
             f"names the host {host!r}, which takes the package idna to write: pip install 'poolwise[fetch]'"
         ) from None
     try:
-        return idna.encode(host, uts46=True).decode()
+        mapped = idna.uts46_remap(host, std3_rules=False, transitional=False)
+        name = ".".join(map(_label_in_ascii, mapped.rstrip(".").split(".")))
     except UnicodeError:
-        try:
-            return host.encode("idna").decode()
-        except UnicodeError:
-            raise BadUrl(f"names the host {host!r}, which cannot be written in ASCII (IDNA)") from None
+        name = ""
+    if not name or len(name) > _MOST_HOST or not all(0 < len(label) <= _MOST_LABEL for label in name.split(".")):
+        raise BadUrl(f"names the host {host!r}, which cannot be written in ASCII (IDNA)")
+    return name
+
+
+def _label_in_ascii(label: str) -> str:
+    import idna
+
+    if label.isascii():
+        return label
+    try:
+        return idna.alabel(label).decode()
+    except UnicodeError:
+        return f"xn--{label.encode('punycode').decode()}"
 
 
 # -- where they come from ----------------------------------------------------------------------------------------------

@@ -214,7 +214,7 @@ def _filtered(image: Image, by: Any) -> Image:
 
     Transparent pixels have a colour too, which must not bleed into visible ones: weigh by alpha.
     Pillow keeps pixels of two and three channels in four bytes and filters all four: channel by channel is the same
-    to the bit, and less work (``benchmarks/images.py --only channels``).
+    to the bit, and less work.
     """
     weighed = {"RGBA": "RGBa", "LA": "La"}.get(image.mode)
     if weighed is not None:
