@@ -371,3 +371,10 @@ def test_many_lanes_stay_many_in_worker_processes() -> None:
     assert pilot.shape.workers == 2
     assert pilot.shape.lanes > 1
     assert pilot.stage is Stage.LANES
+
+
+def test_a_speedup_is_over_one_lane() -> None:
+    """Also where the run begins with all lanes, as it does by hint="cpu"."""
+    pilot = World(WORKS["hash"], _items("hash"), options={"limits": Limits(), "hint": "cpu"}).run()
+    assert pilot.shape == Shape(1, 2)
+    assert pilot.plan.predicted_speedup == pytest.approx(2.0, rel=0.1)

@@ -267,7 +267,7 @@ class Pilot:
         if any(rival.children for rival in rivals) and facts.wire is None and facts.refusal is None:
             return Move(self.shape, ask_wire=True, knock=knock)
         self._demands = demands
-        self._serial = self._serial or self._rate_now(demands, facts)
+        self._serial = self._serial or self._rate_now(demands, facts) / self.shape.total  # Of one lane.
         if not rivals:
             return self._hold(["no shape promises more than this one"])
         worth = [rival for rival in rivals if self._repays(rival, demands, facts)]
@@ -441,7 +441,7 @@ class Pilot:
     def _spread(self, demands: Demands, facts: Facts) -> Move:
         """Waiting work: many lanes at once."""
         self._demands = demands
-        self._serial = self._serial or self.shape.total / max(demands.response.value, 1e-9)
+        self._serial = self._serial or 1 / max(demands.response.value, 1e-9)
         remaining = facts.remaining
         most = self._most_lanes(1)
         lanes = min(most, remaining) if remaining is not None and remaining <= FEW_ITEMS else min(most, FIRST_LANES)
@@ -453,7 +453,7 @@ class Pilot:
             return self._hold(["the limits leave one lane"])
         known = None
         if remaining is None or remaining > FEW_ITEMS:
-            known = (self.shape.total, self._serial, demands.response.value)
+            known = (self.shape.total, self._serial * self.shape.total, demands.response.value)
         return self._to_lanes(shape, facts, ["its items wait, so many lanes"], known)
 
     def _most_lanes(self, workers: int) -> int:
