@@ -226,6 +226,11 @@ class Engine:
         return bool(self._flights) or bool(self._inbox) or self._pending.ready > 0
 
     @property
+    def executes(self) -> bool:
+        """Whether something runs, or was handed to the lanes."""
+        return bool(self._flights)
+
+    @property
     def inline(self) -> bool:
         """Whether `step` executes items itself, in the thread that calls it."""
         return self.backend.inline

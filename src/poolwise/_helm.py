@@ -39,10 +39,12 @@ class Company:
     Attributes:
         cpu_seconds: CPU seconds that their items have used in this process.
         workers: worker processes that they leave room for, or None while that is not known.
+        quiet: nothing runs in them that would be in the way of a measurement.
     """
 
     cpu_seconds: Callable[[], float]
     workers: Callable[[], int | None]
+    quiet: Callable[[], bool]
 
 
 class Helm(Protocol):
@@ -315,6 +317,7 @@ class PilotHelm:
             running_since=lambda at: any(task.started < at for task in self._backend.running()),
             can_knock=has_gil(),
             alone=self._company is None,
+            quiet=self._company is None or self._company.quiet(),
         )
 
     @property

@@ -408,6 +408,11 @@ def others_cpu(stages: Sequence[Part], engine: Engine) -> float:
     return sum(stage.engine.meter.own_cpu_seconds for stage in stages if stage.engine is not engine)
 
 
+def others_are_quiet(stages: Sequence[Part], engine: Engine) -> bool:
+    """Say whether nothing runs in the other stages that is in the way of a measurement."""
+    return not any(stage.engine.executes and stage.disturbs for stage in stages if stage.engine is not engine)
+
+
 def workers_share(stages: Sequence[Part], engine: Engine, cores: float) -> int | None:
     """Return the worker processes that a stage should have at most, by its share of the CPU that an item needs.
 

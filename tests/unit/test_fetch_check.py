@@ -161,6 +161,17 @@ def test_a_png_with_a_changed_byte() -> None:
         inspect(bytes(data))
 
 
+def test_a_jpeg_with_something_behind_it() -> None:
+    """What follows the end marker does not matter; its own end does."""
+    data = IMAGES["progressive jpeg"][1]
+    for tail in (b"\0" * 100, b"MotionPhoto", b"\xff\xd9", IMAGES["jpeg"][1]):
+        assert inspect(data + tail).width == SIZE[0]
+    with pytest.raises(DamagedImage, match="ends too early"):
+        inspect(data[:-2] + b"MotionPhoto")
+    with pytest.raises(DamagedImage, match="without a picture"):
+        inspect(b"\xff\xd8\xff\xda\0\x02ab\xff\xd9")  # No frame says how large it is.
+
+
 def test_a_jpeg_whose_thumbnail_is_whole() -> None:
     """An end marker inside EXIF is not the end of the picture."""
     exif = Image.Exif()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -378,3 +378,39 @@ def test_a_speedup_is_over_one_lane() -> None:
     pilot = World(WORKS["hash"], _items("hash"), options={"limits": Limits(), "hint": "cpu"}).run()
     assert pilot.shape == Shape(1, 2)
     assert pilot.plan.predicted_speedup == pytest.approx(2.0, rel=0.1)
+
+
+@dataclass
+class InCompany(World):
+    """Other stages of a pipeline run as well; what was in their lanes is over after so many seconds."""
+
+    drained_after: float = 0.0
+
+    def _facts(self) -> Facts:
+        return replace(super()._facts(), alone=False, quiet=self.now - 100.0 >= self.drained_after)
+
+
+def test_what_stands_in_line_in_company_gets_no_more_lanes() -> None:
+    """Where the others use the cores up, items seem to wait: that is looked at again when less is in the way."""
+    options = {"limits": Limits(), "hint": "cpu"}
+    crowd = Work(free=0.02, wait=0.02)
+    world = InCompany(crowd, 2000, options=options, taken=1.0, turns_at=1000, then=Work(free=0.02))
+    pilot = world.run()
+    assert set(world.shapes) == {Shape(1, 2)}
+    assert pilot.stage is Stage.HOLD  # Which is decided once the others are over.
+    assert "the other stages use the cores up, so more lanes are no use yet" not in pilot.plan.reasons
+    roomy = InCompany(crowd, 2000, options=options, taken=0.0)
+    roomy.run()
+    assert any(shape.total > 2 for shape in roomy.shapes)  # What waits while cores are idle does get more.
+
+
+def test_a_look_begins_when_the_others_have_drained() -> None:
+    """What ran beside tasks that they had begun is not what the choice goes by; nobody waits for them for ever."""
+    options = {"limits": Limits(), "hint": "cpu"}
+    disturbed, clean = Work(free=0.02, wait=0.02), Work(free=0.02)
+    world = InCompany(disturbed, 400, options=options, taken=0.0, turns_at=30, then=clean, drained_after=0.7)
+    assert world.run().stage is Stage.HOLD
+    assert world.shapes == [Shape(1, 2)]
+    endless = InCompany(disturbed, 400, options=options, taken=0.0, drained_after=1e9)
+    endless.run()
+    assert any(shape.total > 2 for shape in endless.shapes)

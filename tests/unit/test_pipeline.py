@@ -9,7 +9,7 @@ import pytest
 
 from poolwise import Limits, Shape
 from poolwise._core.model import Done, Rules, Spec
-from poolwise._pipeline import Part, Pipeline, others_cpu, workers_share
+from poolwise._pipeline import Part, Pipeline, others_are_quiet, others_cpu, workers_share
 from poolwise._policy.demands import Knock
 from poolwise._policy.look import Facts, Look
 from poolwise._policy.meter import Meter
@@ -33,6 +33,7 @@ class Engine:
     meter: Meter = field(default_factory=Meter)
     rules: Rules = field(default_factory=lambda: Rules(Spec(abs), Limits(), lambda: 0))
     busy: bool = True
+    executes: bool = False
     paused: bool = False
     woken: int = 0
 
@@ -74,6 +75,23 @@ def test_the_cpu_of_the_others() -> None:
     stages = parts((10, 1.0, 0.5), (10, 1.0, 0.25), (10, 1.0, 0.125))
     stages[2].engine.meter.add(1, 1.0, 100.0, own=False)
     assert [others_cpu(stages, stage.engine) for stage in stages] == [3.75, 6.25, 7.5]
+
+
+def test_others_are_quiet() -> None:
+    """While nothing runs in them that computes, or of which that is not known."""
+    stages = parts((10, 0.1, 0.1), (10, 0.1, 0.1), (10, 0.1, 0.0))
+    engines: list[Any] = [stage.engine for stage in stages]
+
+    def quiet() -> list[bool]:
+        return [others_are_quiet(stages, engine) for engine in engines]
+
+    assert quiet() == [True, True, True]
+    engines[2].executes = True  # It waits.
+    assert quiet() == [True, True, True]
+    engines[1].executes = True
+    assert quiet() == [False, True, False]
+    engines[2].rules = Rules(Spec(abs, coroutine=True), Limits(), lambda: 0)
+    assert quiet() == [False, False, False]
 
 
 def test_one_stage_at_a_time_is_measured() -> None:

@@ -15,6 +15,7 @@ _MOST_SPANS = 4096
 _FEW = 8
 _FULL = 0.75  # Share of the GIL or of the cores beyond which lanes wait for each other.
 _CLEAR_WIDTH = 0.35
+IDLE = 0.15  # Share of the cores: where fewer are idle, they are used up.
 _COMPUTING = 0.95  # Share of an item's time beyond which it does not seem to wait.
 _OVERLAP = 1.3  # Lanes that execute so many items at a time, or fewer, execute one after the other.
 _FEWEST_SPANS = 12
@@ -50,6 +51,7 @@ class Facts:
         running_since: asks whether an execution runs that began before a clock reading.
         can_knock: this interpreter has a GIL to knock at.
         alone: what else runs in this process is not counted: no other stage of a pipeline does.
+        quiet: nothing runs in other stages that is in the way of a measurement.
     """
 
     now: float
@@ -67,6 +69,7 @@ class Facts:
     running_since: Callable[[float], bool] = lambda _: False
     can_knock: bool = True
     alone: bool = True
+    quiet: bool = True
 
 
 class Seen:
@@ -156,6 +159,7 @@ class Look:
         self._before = before
         self._base: tuple[float, int, float] | None = None  # CPU, executions and clock from where on they are items'
         self._delayed_before: float | None = None
+        self._idle_before: tuple[float, float | None] | None = None
 
     def observe(self, done: Done, failed: int, now: float, *, first: bool, later: bool) -> None:
         """Take in an event.
@@ -187,6 +191,18 @@ class Look:
     def attend(self, facts: Facts) -> None:
         """What threads stood in line for until now is no item's."""
         self._delayed_before = facts.delayed()
+        self._idle_before = None if facts.alone else (facts.now, facts.idle())
+
+    def is_crowded(self, facts: Facts) -> bool:
+        """Say whether the other stages of a pipeline left no core idle: what stands in line there seems to wait."""
+        if self._idle_before is None:
+            return False
+        before, idle = self._idle_before[1], facts.idle()
+        return (
+            before is not None
+            and idle is not None
+            and idle - before < IDLE * self._cores * (facts.now - self._idle_before[0])
+        )
 
     @property
     def is_based(self) -> bool:

@@ -21,11 +21,11 @@ from enum import Enum
 from poolwise._core.model import Done, Shape
 from poolwise._policy.control import LaneChoice, LaneController
 from poolwise._policy.demands import Demands, Estimate, Kind, kind_of
-from poolwise._policy.look import Facts, Look, Watch, is_clear
+from poolwise._policy.look import IDLE, Facts, Look, Watch, is_clear
 from poolwise._policy.plan import FEW_ITEMS, FIRST_LANES, Plan
 from poolwise._policy.roofs import Candidate, Ground, Roof, lanes_of_each, roofs, shortlist, throughput
 from poolwise._policy.trial import CHEAPER, SHORTEST_SECONDS, Trial
-from poolwise._policy.use import IDLE, UseMeter
+from poolwise._policy.use import UseMeter
 
 _CHILDREN_SECONDS = 0.12  # From the wish for child processes to their first result (benchmarks/overhead.py, cold).
 _THREADS_SECONDS = 0.002
@@ -38,6 +38,7 @@ _STUCK_LANES = 4
 _LANE_WINDOW_SECONDS = 0.03
 _WORTH_A_LOOK_SECONDS = 0.5
 _LOOK_SECONDS = 0.005
+_DRAINING_SECONDS = 1.0  # At most, until other stages of a pipeline have finished what they had begun.
 _WARM_SECONDS = 15.0
 _FULL = 0.75  # Share of one core that lanes of one process use: more lanes would only fight for the GIL.
 _LETS_GO = 0.5  # Share of the time with the GIL held below which it cannot be what holds lanes back.
@@ -127,6 +128,7 @@ class Pilot:
         self._escalated = self._told_of_cores = self._reconsidered = False
         self._look_again_at = 1
         self._look_at = 0.0
+        self._quiet_by: float | None = None  # The other stages of a pipeline will have drained, or are let be.
         self._steady: tuple[float, int] | None = None
         self._full_looks = 0  # In a row, whatever the lanes were.
         self._decided_after: int | None = None
@@ -246,6 +248,10 @@ class Pilot:
 
     def _probe(self, facts: Facts) -> Move:
         look = self._look
+        if not facts.quiet and (self._quiet_by is None or facts.now < self._quiet_by):
+            self._quiet_by = self._quiet_by or facts.now + _DRAINING_SECONDS
+            look = self._look = self._new_look()
+            look.begin(facts)
         if look.began is None or look.seen.items == 0:
             return Move(self.shape, knock=facts.can_knock and not self.in_children)
         if self.shape.total > 1 and not look.is_based:
@@ -259,11 +265,17 @@ class Pilot:
         if self._waits_clearly(demands, facts):
             return self._spread(demands, facts)
         longest = _LONGEST_PROBE_SECONDS * (2 if kind_of(demands) == "unknown" else 1)
-        few = look.seen.items < _FEWEST_ITEMS and elapsed < _ENOUGH_SECONDS
+        hasty = elapsed < _ENOUGH_SECONDS or (self.shape.total > 1 and not facts.alone)  # The cores are in use by now.
+        few = look.seen.items < _FEWEST_ITEMS and hasty
         undecided = few or (elapsed < longest and not is_clear(demands))
         if elapsed < _SHORTEST_PROBE_SECONDS or undecided or self._all < self._look_again_at:
             return Move(self.shape, knock=knock)
         rivals = self._rivals(demands)
+        if look.is_crowded(facts):
+            no_more = [rival for rival in rivals if rival.shape.total <= self.ground.cores]
+            if rivals and not no_more:
+                return self._look_later(demands, facts)
+            rivals = no_more
         if any(rival.children for rival in rivals) and facts.wire is None and facts.refusal is None:
             return Move(self.shape, ask_wire=True, knock=knock)
         self._demands = demands
@@ -276,6 +288,15 @@ class Pilot:
             self._publish(self.shape, ["what is left is too short to repay a change of shape"])
             return Move(self.shape, knock=False)
         return self._start_trial(worth, facts)
+
+    def _look_later(self, demands: Demands, facts: Facts) -> Move:
+        """The other stages use the cores up: more lanes would bring nothing now, and whether items wait is not seen."""
+        self._demands = demands
+        self._publish(self.shape, ["the other stages use the cores up, so more lanes are no use yet"])
+        self._look_again_at = 2 * self._all
+        self._look = self._new_look()
+        self._look.begin(facts)
+        return Move(self.shape)
 
     def _rivals(self, demands: Demands) -> Sequence[Candidate]:
         """Return the shapes that may be better."""

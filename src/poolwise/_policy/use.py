@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from poolwise._core.model import Done, Shape
-from poolwise._policy.look import Facts
+from poolwise._policy.look import IDLE, Facts
 
-IDLE = 0.15  # Share of the cores: where fewer are idle, they are used up.
 _SECONDS = 0.05
 _COMPUTES = 0.6
 

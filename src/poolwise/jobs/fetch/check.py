@@ -146,6 +146,7 @@ def _cut(kind: str, data: Data) -> DamagedImage:
 
 # Inside a scan: neither a stuffed byte nor a restart. With its first byte fixed, the search is several times as quick.
 _MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
+_END = b"\xff\xd9"
 _STANDALONE = frozenset({0x01, *range(0xD0, 0xD9)})
 _FRAMES = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
 
@@ -175,6 +176,8 @@ def _jpeg(data: Data) -> tuple[int, int]:
             size = (size[0], struct.unpack_from(">H", data, at + 2)[0])
         at += length
         if marker == 0xDA:
+            if size[1] and at <= len(data) - 2 and data[-2:] == _END:  # Once a scan began, only an end looks like it.
+                return size
             found = _MARKER.search(data, at)
             if found is None:
                 raise _cut("jpg", data)
