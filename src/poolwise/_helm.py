@@ -40,11 +40,13 @@ class Company:
         cpu_seconds: CPU seconds that their items have used in this process.
         workers: worker processes that they leave room for, or None while that is not known.
         quiet: nothing runs in them that would be in the way of a measurement.
+        ahead: the next one has enough to do.
     """
 
     cpu_seconds: Callable[[], float]
     workers: Callable[[], int | None]
     quiet: Callable[[], bool]
+    ahead: Callable[[], bool]
 
 
 class Helm(Protocol):
@@ -318,6 +320,7 @@ class PilotHelm:
             can_knock=has_gil(),
             alone=self._company is None,
             quiet=self._company is None or self._company.quiet(),
+            ahead=self._company is not None and self._company.ahead(),
         )
 
     @property

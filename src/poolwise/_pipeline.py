@@ -41,6 +41,7 @@ _JOIN_SECONDS = 5.0
 _FEWEST_WORKERS = 2
 _COMPUTES = 0.1  # Share of the time that its items take, from which on a stage is in the way of one that is measured.
 _LOOK_SECONDS = 0.02
+_AHEAD_SECONDS = 0.5  # Of work for each lane: as long as it takes to compare two shapes.
 _MOST_MEASURED_SECONDS = 2.0  # Of a stage: longer than that the others never stand still for it.
 
 
@@ -411,6 +412,18 @@ def others_cpu(stages: Sequence[Part], engine: Engine) -> float:
 def others_are_quiet(stages: Sequence[Part], engine: Engine) -> bool:
     """Say whether nothing runs in the other stages that is in the way of a measurement."""
     return not any(stage.engine.executes and stage.disturbs for stage in stages if stage.engine is not engine)
+
+
+def is_ahead(stages: Sequence[Part], engine: Engine) -> bool:
+    """Say whether the next stage has enough in hand for a while, so that this one is not what the run waits for."""
+    place = next(number for number, stage in enumerate(stages) if stage.engine is engine)
+    if place + 1 == len(stages):
+        return False
+    following = stages[place + 1]
+    meter = following.engine.meter
+    mean_seconds = meter.busy_seconds / max(1, meter.items)
+    items = following.in_hand + len(following.waiting)  # Parts that wait, of an item each at least.
+    return items * mean_seconds > _AHEAD_SECONDS * following.engine.shape.total
 
 
 def workers_share(stages: Sequence[Part], engine: Engine, cores: float) -> int | None:

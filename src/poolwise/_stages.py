@@ -18,7 +18,7 @@ from poolwise._core.stage import JobStage, Stage, check_stage_options
 from poolwise._drivers import Run, Stream
 from poolwise._engine import Engine
 from poolwise._helm import Company
-from poolwise._pipeline import Part, Pipeline, others_are_quiet, others_cpu, workers_share
+from poolwise._pipeline import Part, Pipeline, is_ahead, others_are_quiet, others_cpu, workers_share
 from poolwise._prepare import Choices, check_iterable, length_of, make_engine, name_of_function, progress_of
 
 if TYPE_CHECKING:
@@ -77,6 +77,7 @@ def prepare_pipeline(items: Iterable[Any], stages: Sequence[Any], options: Mappi
             cpu_seconds=lambda: others_cpu(parts, engine),
             workers=lambda: workers_share(parts, engine, cores),
             quiet=lambda: others_are_quiet(parts, engine),
+            ahead=lambda: is_ahead(parts, engine),
         )
 
     for name, job in zip(_names(jobs), jobs):

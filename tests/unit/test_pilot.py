@@ -385,9 +385,23 @@ class InCompany(World):
     """Other stages of a pipeline run as well; what was in their lanes is over after so many seconds."""
 
     drained_after: float = 0.0
+    ahead_until: int = 0
 
     def _facts(self) -> Facts:
-        return replace(super()._facts(), alone=False, quiet=self.now - 100.0 >= self.drained_after)
+        quiet = self.now - 100.0 >= self.drained_after
+        return replace(super()._facts(), alone=False, quiet=quiet, ahead=self.done < self.ahead_until)
+
+
+@pytest.mark.parametrize("name", ["python", "many-lanes"])
+def test_a_stage_that_is_ahead_compares_nothing(name: str) -> None:
+    """To be quicker would bring nothing: shapes are compared once the next stage wants more."""
+    works = {"python": WORKS["python"], "many-lanes": Work(held=0.002, wait=0.05)}
+    for ahead_until, workers in ((1 << 60, {1}), (2000, {1, 2}), (0, {1, 2})):
+        world = InCompany(works[name], 6000, taken=0.0, ahead_until=ahead_until)
+        pilot = world.run()
+        assert {shape.workers for shape in world.shapes} == workers, ahead_until
+        if ahead_until == 1 << 60 and name == "python":
+            assert "the next stage has enough to do" in pilot.plan.reasons
 
 
 def test_what_stands_in_line_in_company_gets_no_more_lanes() -> None:

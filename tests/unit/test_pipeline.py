@@ -9,7 +9,7 @@ import pytest
 
 from poolwise import Limits, Shape
 from poolwise._core.model import Done, Rules, Spec
-from poolwise._pipeline import Part, Pipeline, others_are_quiet, others_cpu, workers_share
+from poolwise._pipeline import Part, Pipeline, is_ahead, others_are_quiet, others_cpu, workers_share
 from poolwise._policy.demands import Knock
 from poolwise._policy.look import Facts, Look
 from poolwise._policy.meter import Meter
@@ -34,6 +34,8 @@ class Engine:
     rules: Rules = field(default_factory=lambda: Rules(Spec(abs), Limits(), lambda: 0))
     busy: bool = True
     executes: bool = False
+    shape: Shape = field(default_factory=lambda: Shape(1, 1))
+    taken: int = 0
     paused: bool = False
     woken: int = 0
 
@@ -92,6 +94,24 @@ def test_others_are_quiet() -> None:
     assert quiet() == [False, True, False]
     engines[2].rules = Rules(Spec(abs, coroutine=True), Limits(), lambda: 0)
     assert quiet() == [False, False, False]
+
+
+def test_a_stage_is_ahead() -> None:
+    """Where the next one has work for half a second in each lane; the last one never is."""
+    stages = parts((10, 0.1, 0.1), (10, 0.1, 0.1))
+    engines: list[Any] = [stage.engine for stage in stages]
+    engines[1].shape = Shape(1, 2)
+    assert [is_ahead(stages, engine) for engine in engines] == [False, False]
+    engines[1].taken = 10
+    assert not is_ahead(stages, engines[0])
+    engines[1].taken = 11
+    assert [is_ahead(stages, engine) for engine in engines] == [True, False]
+    engines[1].taken = 4
+    for place in range(7):  # What the next one has no room for yet.
+        stages[1].waiting.append(([place], [None]))
+    assert is_ahead(stages, engines[0])
+    engines[1].meter = Meter()  # Nothing is known of it yet.
+    assert not is_ahead(stages, engines[0])
 
 
 def test_one_stage_at_a_time_is_measured() -> None:

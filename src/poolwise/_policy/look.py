@@ -52,6 +52,7 @@ class Facts:
         can_knock: this interpreter has a GIL to knock at.
         alone: what else runs in this process is not counted: no other stage of a pipeline does.
         quiet: nothing runs in other stages that is in the way of a measurement.
+        ahead: the next stage has enough to do: to be quicker would bring nothing now.
     """
 
     now: float
@@ -70,6 +71,7 @@ class Facts:
     can_knock: bool = True
     alone: bool = True
     quiet: bool = True
+    ahead: bool = False
 
 
 class Seen:

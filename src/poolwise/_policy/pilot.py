@@ -283,9 +283,10 @@ class Pilot:
         if not rivals:
             return self._hold(["no shape promises more than this one"])
         worth = [rival for rival in rivals if self._repays(rival, demands, facts)]
-        if not worth:
+        if facts.ahead or not worth:
             self._look_again_at = 2 * self._all
-            self._publish(self.shape, ["what is left is too short to repay a change of shape"])
+            why = "the next stage has enough to do" if worth else "what is left is too short to repay a change of shape"
+            self._publish(self.shape, [why])
             return Move(self.shape, knock=False)
         return self._start_trial(worth, facts)
 
@@ -566,7 +567,7 @@ class Pilot:
     def _escalate(self, control: LaneChoice, facts: Facts) -> Move:
         """Where lanes of one process are used up, or held back by something inside it, try worker processes."""
         use = self._use.look(facts, self.shape, self._all)
-        if use is None or use.per_second <= 0 or self._demands is None:
+        if facts.ahead or use is None or use.per_second <= 0 or self._demands is None:
             return Move(self.shape)
         cores, workers = self.ground.cores, self.ground.most_workers
         blocked = self._demands.loop is not None
