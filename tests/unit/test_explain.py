@@ -341,3 +341,34 @@ def test_trial_waits_for_the_shape_before() -> None:
 def test_rates_are_written_for_people(rate: float, text: str) -> None:
     """Four digits, and never a power of ten."""
     assert throughput(rate) == text
+
+
+def test_a_window_that_was_held_up_is_repeated_once() -> None:
+    """What the shape before left behind may block the next: hardly an item ends, which tells nothing of the shape."""
+    base = Candidate(Shape(1, 1), 100.0, False)
+    trial = Trial(base, 100.0, [WORKERS], base_spread=4.0)
+    now = _window(trial, 0.0, 150.0)
+    assert trial.current == base
+    trial.begin(now)
+    assert not trial.conclude(now + 1.0, 0.01)  # Nothing has ended for long.
+    assert trial.measuring
+    assert trial.rates[base.shape] == [100.0]
+    assert trial.conclude(now + 2.0, 0.01)  # Again nothing: so it is.
+    assert trial.rates[base.shape] == [pytest.approx(0.0)]
+
+
+def test_items_that_cost_what_they_did_do_not_drift() -> None:
+    """Where the base's items cost the same later on, it is the shapes that differ: promises go on to count."""
+    base = Candidate(Shape(1, 1), math.inf, False)
+    rival = Candidate(Shape(1, 4), 1000.0, False)
+
+    def run(later: float) -> Trial:
+        trial = Trial(base, 100.0, [rival], base_size=0.002, base_spread=1.2)
+        now = 0.0
+        while trial.current is not None:
+            of_base = trial.current == base
+            now = _window(trial, now, 100.0 if of_base else 118.0, later if of_base else 0.001)
+        return trial
+
+    assert run(0.002).best == base  # It keeps an eighth of its promise, so it would have to lead by more.
+    assert run(0.002).kept(rival.shape) == pytest.approx(0.118, rel=0.05)

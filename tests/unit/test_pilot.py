@@ -37,6 +37,7 @@ class Work:
         blocks: a coroutine that neither computes nor lets others run.
         thread_penalty: throughput of several lanes of a process, over what its roofs allow.
         wire: to send and fetch.
+        line: of something that serves one item of all lanes and workers at a time.
     """
 
     held: float = 0.0
@@ -46,6 +47,7 @@ class Work:
     blocks: float = 0.0
     thread_penalty: float = 1.0
     wire: float = 2e-6
+    line: float = 0.0
 
     @property
     def response(self) -> float:
@@ -57,7 +59,7 @@ class Work:
         gil = shape.workers / max(self.held + self.held_idle, 1e-12)
         cpu = cores / max(self.held + self.free, 1e-12)
         loop = shape.workers / max(self.blocks, 1e-12)
-        bound = min(lanes, gil, cpu, loop)
+        bound = min(lanes, gil, cpu, loop, 1 / max(self.line, 1e-12))
         if shape.lanes > 1:
             bound *= self.thread_penalty
         return min(bound, 1 / self.wire) if shape.workers > 1 else bound
@@ -428,3 +430,13 @@ def test_a_look_begins_when_the_others_have_drained() -> None:
     endless = InCompany(disturbed, 400, options=options, taken=0.0, drained_after=1e9)
     endless.run()
     assert any(shape.total > 2 for shape in endless.shapes)
+
+
+@pytest.mark.parametrize(("line", "held"), [(0.0055, True), (0.0012, False)])
+def test_lanes_in_a_line_are_not_made_more(line: float, held: bool) -> None:
+    """Where lanes that wait do much less than the roofs allow, they stand in a line: what was tried is all."""
+    world = World(Work(free=0.002, wait=0.004, line=line), 4000)
+    pilot = world.run()
+    assert (pilot.stage is Stage.HOLD) == held
+    assert (pilot.shape == Shape(1, 1)) == held
+    assert (max(shape.total for shape in world.shapes) > 12) is not held, world.shapes

@@ -17,8 +17,9 @@ Kind = Literal["io", "gil", "cpu", "mixed", "tiny", "transfer", "unknown"]
 
 TINY_SECONDS = 20e-6
 _WAITING = 0.88  # Waits for more than this share of its time: io.
-_BUSY = 0.20  # Waits for less than this: bound by computing.
+BUSY = 0.20  # Waits for less than this: bound by computing.
 _HELD, _FREE = 0.85, 0.20  # Share of the busy time with the GIL held: above it gil, below it cpu.
+_SURELY = 0.75  # The lower end of what is told of work that holds the GIL all the time is not below this.
 _TRANSFER = 0.5  # Moving an item between processes takes more than this share of its own time.
 _TWO_SIGMA = 2.0
 
@@ -200,8 +201,8 @@ def kind_of(demands: Demands) -> Kind:
         return "transfer"
     if demands.wait_share > _WAITING:
         return "io" if demands.held is None or demands.held.high < 0.5 * response else "unknown"
-    if demands.wait_share > _BUSY:
-        return "mixed" if demands.held is not None or demands.cpu.value > _BUSY * response else "unknown"
+    if demands.wait_share > BUSY:
+        return "mixed" if demands.held is not None or demands.cpu.value > BUSY * response else "unknown"
     share = demands.held_of_busy
     if share is None:
         return "unknown"
@@ -211,7 +212,7 @@ def kind_of(demands: Demands) -> Kind:
 def _by_held(share: Estimate) -> Kind:
     """Tell gil, cpu and mixed apart by the held share of the busy time."""
     if share.value >= _HELD:
-        return "gil" if share.low > 0.5 else "unknown"
+        return "gil" if share.low > _SURELY else "unknown"
     if share.value <= _FREE:
         return "cpu" if share.high < 0.5 else "unknown"
     return "mixed" if share.high - share.low < 0.6 else "unknown"

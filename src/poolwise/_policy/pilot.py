@@ -20,7 +20,7 @@ from enum import Enum
 
 from poolwise._core.model import Done, Shape
 from poolwise._policy.control import LaneChoice, LaneController
-from poolwise._policy.demands import Demands, Estimate, Kind, kind_of
+from poolwise._policy.demands import BUSY, Demands, Estimate, Kind, kind_of
 from poolwise._policy.look import IDLE, Facts, Look, Watch, is_clear
 from poolwise._policy.plan import FEW_ITEMS, FIRST_LANES, Plan
 from poolwise._policy.roofs import Candidate, Ground, Roof, lanes_of_each, roofs, shortlist, throughput
@@ -48,6 +48,7 @@ _PATIENT_LOOKS = 3  # In a row, before growth has ended.
 _PROMISING = 1.2  # Of worker processes, where the lanes use a process up: the cores that are left, over those in use.
 _MUCH = 0.2  # Waiting share of mixed work from which on the lane controller looks for more than the roofs ask for.
 _FEWEST_ITEMS, _ENOUGH_SECONDS = 4, 0.1  # That tell of work which does not clearly wait.
+_HELD_UP = 0.5  # Share of its promise that lanes which only wait for themselves keep.
 _WORTH_LEAVING = 1.1  # What waiting work must gain to leave this process: it pays for every item on the way.
 _WINDOW_SHARE, _LANES_WINDOW_SHARE = 0.03, 0.02  # Of what is left: a window of a trial, and one of many lanes.
 _LONGEST_WINDOW_SECONDS = 0.3
@@ -279,7 +280,7 @@ class Pilot:
         if any(rival.children for rival in rivals) and facts.wire is None and facts.refusal is None:
             return Move(self.shape, ask_wire=True, knock=knock)
         self._demands = demands
-        self._serial = self._serial or self._rate_now(demands, facts) / self.shape.total  # Of one lane.
+        self._serial = self._serial or self._one_lane(demands, facts)
         if not rivals:
             return self._hold(["no shape promises more than this one"])
         worth = [rival for rival in rivals if self._repays(rival, demands, facts)]
@@ -318,6 +319,11 @@ class Pilot:
         gauge = self._look.gauge
         rate = gauge.rate(facts.now) if gauge is not None else None
         return rate or self.shape.total / max(demands.response.value, 1e-9)
+
+    def _one_lane(self, demands: Demands, facts: Facts) -> float:
+        """Return what one lane does in items a second. What computes would not wait, were the GIL not knocked at."""
+        seen = self._rate_now(demands, facts) / self.shape.total
+        return max(seen, 1 / max(demands.busy, 1e-9)) if demands.wait_share < BUSY else seen
 
     def _left(self, facts: Facts) -> int:
         """Items that are still to come; of unknown length as many as have been seen."""
@@ -417,6 +423,8 @@ class Pilot:
             return self._begin_lanes(facts, reasons)
         waits = demands.wait_share > (0.15 if kind_of(demands) in ("io", "unknown") else _MUCH)
         waits = waits or self._control is not None  # Its lanes were many already.
+        if waits and trial.kept(best.shape) < _HELD_UP:  # In some line that is longer, the more lanes there are.
+            return self._hold([*reasons, "it did much less than the roofs allow, so no more lanes were tried"])
         if (waits or self._coroutine) and best.shape.total > best.shape.workers and not self._isolate:
             return self._to_lanes(best.shape, facts, reasons, self._known_beside(best.shape, trial, demands))
         return self._hold(reasons)

@@ -22,6 +22,7 @@ _CLOSE_BEHIND = 1.15  # and two than this, where the better one is the cheaper: 
 _VAGUE = 1.5  # Ends of an interval, one over the other, from which on it decides nothing.
 _MOST_LOOKS = 3  # Windows of two shapes between which it is in doubt.
 _UNLIKE = 1.25  # So are two of which the better had items smaller by this: cost may drift along the input.
+_STALLED = 1.5  # A window in which so many times less ended than in those before, and too little, is repeated once.
 CHEAPER = 1.08  # A costlier shape must be better by this; by more, the less it keeps of what its roofs promise.
 
 
@@ -67,7 +68,7 @@ class Trial:
         self._vague = base_spread > _VAGUE
         self._stale = True  # What is known of the base is no window of it: its first one replaces that.
         self._gauge: Gauge | None = None
-        self._drifting = False
+        self._drifting = self._repeated = False
         self._opened = self._began = 0.0  # When the shape was taken, and when its window began.
         self._good = 0  # What has ended well since.
         self.rates: dict[Shape, list[float]] = {base.shape: [base_rate]}
@@ -147,18 +148,26 @@ class Trial:
         late = self._is_late(elapsed, response_seconds)
         if not (enough or late):
             return False
+        rate = (gauge.rate(now) if enough else None) or self._good / max(elapsed, 1e-9)
+        if not enough and not self._repeated and self._falls_far_short(current.shape, rate):
+            self._repeated = True  # Something else held it up, such as what the shape before left behind.
+            self.begin(now)
+            return False
         if current == self._base and self._stale:
             self._stale = self._vague = False
             self.rates[current.shape] = []
-            self._sizes.pop(current.shape, None)
-        self.rates.setdefault(current.shape, []).append(
-            (gauge.rate(now) if enough else None) or self._good / max(elapsed, 1e-9)
-        )
+            before = self._sizes.pop(current.shape, None)
+            if before and gauge.size and max(before, gauge.size) < _UNLIKE * min(before, gauge.size):
+                self._alike, self._drifting = True, False  # Items cost what they did: it is the shapes that differ.
+        self.rates.setdefault(current.shape, []).append(rate)
         if gauge.size is not None:
             self._sizes.setdefault(current.shape, gauge.size)
         self._gauge = None
         self._advance()
         return True
+
+    def _falls_far_short(self, shape: Shape, rate: float) -> bool:
+        return shape in self.rates and rate < self.mean(shape) / _STALLED
 
     def _advance(self) -> None:
         best = self.best
@@ -214,9 +223,12 @@ class Trial:
                 best = shape
         return self._known[best]
 
+    def kept(self, shape: Shape) -> float:
+        """Return the share of its promise that a shape keeps, 1 at most, also where nothing is promised."""
+        promised = self._known[shape].predicted
+        return min(1.0, self.mean(shape) / promised) if promised < math.inf else 1.0
+
     def _needed(self, shape: Shape) -> float:
         """Return what a shape must be better by than a cheaper one: what binds it may be nothing that is known."""
-        promised = self._known[shape].predicted
-        known = promised < math.inf and not self._drifting  # Of items like these.
-        kept = min(1.0, self.mean(shape) / promised) if known else 1.0
+        kept = 1.0 if self._drifting else self.kept(shape)  # What is promised is of items like the first.
         return 1 + (self._margin - 1) / max(kept, 1e-9)
