@@ -128,7 +128,7 @@ class FixedHelm:
     def observe(self, done: Done, items: Sequence[Any], failed: int) -> None:
         pass
 
-    def steer(self, shape: Shape, remaining: int | None, *, starved: bool) -> Shape:  # noqa: ARG002
+    def steer(self, shape: Shape, remaining: int | None, *, starved: bool) -> Shape:  # noqa: ARG002  # Others need it.
         if self._memory_bytes is None or self._meter.resident_bytes == 0:
             return shape
         wanted = self.plan.shape
@@ -137,7 +137,7 @@ class FixedHelm:
             self._backend.resize(affordable)
         return affordable
 
-    def held_since(self, at: float) -> Estimate | None:  # noqa: ARG002
+    def held_since(self, at: float) -> Estimate | None:  # noqa: ARG002  # Others need it.
         return None
 
     def close(self) -> None:

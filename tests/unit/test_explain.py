@@ -372,3 +372,17 @@ def test_items_that_cost_what_they_did_do_not_drift() -> None:
 
     assert run(0.002).best == base  # It keeps an eighth of its promise, so it would have to lead by more.
     assert run(0.002).kept(rival.shape) == pytest.approx(0.118, rel=0.05)
+
+
+def test_lanes_that_keep_little_stand_in_a_line() -> None:
+    """It shows in any shape of as many workers and lanes as the best one or more, also where that promised nothing."""
+    base = Candidate(Shape(1, 2), math.inf, False)
+    rivals = [Candidate(Shape(1, 5), 1000.0, False), Candidate(Shape(2, 5), 1000.0, True)]
+    for threads, held_up in ((105.0, True), (600.0, False)):
+        trial = Trial(base, 100.0, rivals, base_spread=1.2)
+        now = 0.0
+        while trial.current is not None:
+            now = _window(trial, now, {Shape(1, 2): 100.0, Shape(1, 5): threads}.get(trial.current.shape, 105.0))
+        assert trial.best.shape == (Shape(1, 2) if held_up else Shape(1, 5))
+        assert trial.is_held_up(trial.best.shape) == held_up
+        assert trial.is_held_up(Shape(2, 5))

@@ -414,7 +414,7 @@ def test_what_stands_in_line_in_company_gets_no_more_lanes() -> None:
     pilot = world.run()
     assert set(world.shapes) == {Shape(1, 2)}
     assert pilot.stage is Stage.HOLD  # Which is decided once the others are over.
-    assert "the other stages use the cores up, so more lanes are no use yet" not in pilot.plan.reasons
+    assert "this stage and the others use the cores up, so more lanes are no use yet" not in pilot.plan.reasons
     roomy = InCompany(crowd, 2000, options=options, taken=0.0)
     roomy.run()
     assert any(shape.total > 2 for shape in roomy.shapes)  # What waits while cores are idle does get more.

@@ -196,7 +196,7 @@ class Look:
         self._idle_before = None if facts.alone else (facts.now, facts.idle())
 
     def is_crowded(self, facts: Facts) -> bool:
-        """Say whether the other stages of a pipeline left no core idle: what stands in line there seems to wait."""
+        """Say whether the stages of a pipeline leave no core idle: what stands in line there seems to wait."""
         if self._idle_before is None:
             return False
         before, idle = self._idle_before[1], facts.idle()

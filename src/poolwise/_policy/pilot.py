@@ -48,7 +48,6 @@ _PATIENT_LOOKS = 3  # In a row, before growth has ended.
 _PROMISING = 1.2  # Of worker processes, where the lanes use a process up: the cores that are left, over those in use.
 _MUCH = 0.2  # Waiting share of mixed work from which on the lane controller looks for more than the roofs ask for.
 _FEWEST_ITEMS, _ENOUGH_SECONDS = 4, 0.1  # That tell of work which does not clearly wait.
-_HELD_UP = 0.5  # Share of its promise that lanes which only wait for themselves keep.
 _WORTH_LEAVING = 1.1  # What waiting work must gain to leave this process: it pays for every item on the way.
 _WINDOW_SHARE, _LANES_WINDOW_SHARE = 0.03, 0.02  # Of what is left: a window of a trial, and one of many lanes.
 _LONGEST_WINDOW_SECONDS = 0.3
@@ -292,9 +291,9 @@ class Pilot:
         return self._start_trial(worth, facts)
 
     def _look_later(self, demands: Demands, facts: Facts) -> Move:
-        """The other stages use the cores up: more lanes would bring nothing now, and whether items wait is not seen."""
+        """The stages use the cores up: more lanes would bring nothing now, and whether items wait is not seen."""
         self._demands = demands
-        self._publish(self.shape, ["the other stages use the cores up, so more lanes are no use yet"])
+        self._publish(self.shape, ["this stage and the others use the cores up, so more lanes are no use yet"])
         self._look_again_at = 2 * self._all
         self._look = self._new_look()
         self._look.begin(facts)
@@ -423,8 +422,8 @@ class Pilot:
             return self._begin_lanes(facts, reasons)
         waits = demands.wait_share > (0.15 if kind_of(demands) in ("io", "unknown") else _MUCH)
         waits = waits or self._control is not None  # Its lanes were many already.
-        if waits and trial.kept(best.shape) < _HELD_UP:  # In some line that is longer, the more lanes there are.
-            return self._hold([*reasons, "it did much less than the roofs allow, so no more lanes were tried"])
+        if waits and trial.is_held_up(best.shape):  # The line is the longer, the more lanes there are.
+            return self._hold([*reasons, "lanes did much less than the roofs allow, so no more were tried"])
         if (waits or self._coroutine) and best.shape.total > best.shape.workers and not self._isolate:
             return self._to_lanes(best.shape, facts, reasons, self._known_beside(best.shape, trial, demands))
         return self._hold(reasons)

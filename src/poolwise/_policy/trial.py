@@ -22,6 +22,7 @@ _CLOSE_BEHIND = 1.15  # and two than this, where the better one is the cheaper: 
 _VAGUE = 1.5  # Ends of an interval, one over the other, from which on it decides nothing.
 _MOST_LOOKS = 3  # Windows of two shapes between which it is in doubt.
 _UNLIKE = 1.25  # So are two of which the better had items smaller by this: cost may drift along the input.
+_HELD_UP = 0.5  # Lanes that keep a smaller share of their promise stand in a line.
 _STALLED = 1.5  # A window in which so many times less ended than in those before, and too little, is repeated once.
 CHEAPER = 1.08  # A costlier shape must be better by this; by more, the less it keeps of what its roofs promise.
 
@@ -227,6 +228,11 @@ class Trial:
         """Return the share of its promise that a shape keeps, 1 at most, also where nothing is promised."""
         promised = self._known[shape].predicted
         return min(1.0, self.mean(shape) / promised) if promised < math.inf else 1.0
+
+    def is_held_up(self, best: Shape) -> bool:
+        """Say whether as many lanes as the best shape has in each worker, or more, kept little of their promise."""
+        more = (shape for shape in self.rates if shape.workers == best.workers and shape.lanes >= best.lanes)
+        return any(self.kept(shape) < _HELD_UP for shape in more)
 
     def _needed(self, shape: Shape) -> float:
         """Return what a shape must be better by than a cheaper one: what binds it may be nothing that is known."""

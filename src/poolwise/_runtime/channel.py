@@ -135,7 +135,7 @@ class Channel:
         while True:
             body = self._take_frame()
             if body is not None:
-                return pickle.loads(body)  # type: ignore[no-any-return]
+                return pickle.loads(body)  # type: ignore[no-any-return]  # Sent as one.
             try:
                 self._read_some()
             except ConnectionError as error:

@@ -130,7 +130,7 @@ def dump_values(values: Sequence[Any]) -> tuple[list[str | bytes | None], dict[i
         with contextlib.suppress(ValueError):  # An infinite one, or a very long int.
             texts = _as_lines(values)[1:-1].split("\n")
             if max(map(len, texts)) < _LONG_DIGITS:
-                return texts, {}  # type: ignore[return-value]
+                return texts, {}  # type: ignore[return-value]  # list is invariant.
     dumped: list[str | bytes | None] = []
     refused = {}
     for position, value in enumerate(values):
@@ -288,7 +288,7 @@ class Store:
         self._run = int(cursor.lastrowid or 0)
         self._was_empty = not reader.execute("SELECT EXISTS (SELECT 1 FROM outcome)").fetchone()[0]
         largest = reader.execute("SELECT max(key) FROM outcome WHERE key < ''").fetchone()[0]
-        self._largest_int: int = -math.inf if largest is None else largest  # type: ignore[assignment]
+        self._largest_int: int = -math.inf if largest is None else largest  # type: ignore[assignment]  # Or -inf.
         self.retry_failed = journal.retry_failed
         self._again = journal.again
 

@@ -48,7 +48,7 @@ class Site:
     def stop(self, tasks: Collection[Running]) -> None:
         """End the execution of those of the tasks that are here."""
 
-    def resize(self, shape: Shape) -> bool:  # noqa: ARG002
+    def resize(self, shape: Shape) -> bool:  # noqa: ARG002  # Others need it.
         """Move toward the shape; False where another kind of site is needed."""
         return False
 
@@ -99,7 +99,7 @@ class GroupSite(Site):
     def idle(self) -> bool:
         return not self._unfinished
 
-    def close(self, *, drain: bool) -> None:  # noqa: ARG002
+    def close(self, *, drain: bool) -> None:  # noqa: ARG002  # Others need it.
         if os.getpid() == self._pid:
             self.group.close()
 

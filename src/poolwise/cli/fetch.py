@@ -139,7 +139,7 @@ def _opened(path: str) -> Iterator[BinaryIO]:
         yield sys.stdin.buffer
         return
     try:
-        file = open(path, "rb")  # noqa: SIM115
+        file = open(path, "rb")  # noqa: SIM115  # Stays open.
     except OSError as error:
         raise CommandError(f"cannot read {path!r}: {error.strerror}") from error
     with file:

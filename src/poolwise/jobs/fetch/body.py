@@ -281,7 +281,7 @@ class Body:
 
     def _continue(self, size: int) -> None:
         with storing("a partial file"):
-            self._file = open(self._path, "r+b")  # noqa: SIM115
+            self._file = open(self._path, "r+b")  # noqa: SIM115  # Stays open.
             left = size
             while left and (chunk := self._file.read(min(left, 1 << 20))):
                 self._digest.update(chunk)
@@ -319,7 +319,7 @@ class Body:
     def _spill(self) -> None:
         self._digest.update(self._memory)
         with storing("a partial file"):
-            self._file = open(self._path, "w+b")  # noqa: SIM115
+            self._file = open(self._path, "w+b")  # noqa: SIM115  # Stays open.
             self._file.write(self._memory)
             self._memory = bytearray()
             if self._validator:

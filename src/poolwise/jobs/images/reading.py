@@ -45,7 +45,7 @@ def opened(path: str) -> Iterator[BinaryIO]:
         if os.path.isdir(path):
             os.listdir(path)  # Why it is listed as a file: it cannot be read.
             raise Unreadable("is a folder")
-        file = open(path, "rb", opener=_open_without_waiting)  # noqa: SIM115
+        file = open(path, "rb", opener=_open_without_waiting)  # noqa: SIM115  # Stays open.
     except OSError as error:
         raise Unreadable(f"cannot be read: {error.strerror or error}") from error
     with file:

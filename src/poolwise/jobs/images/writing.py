@@ -128,7 +128,7 @@ def replacing(path: str, *, like: str | None = None, durable: bool = False) -> I
     try:
         os.makedirs(folder, exist_ok=True)
         # Not tempfile: it would give the results the permissions 0600.
-        file = open(temporary, "x+b")  # noqa: SIM115
+        file = open(temporary, "x+b")  # noqa: SIM115  # Stays open.
     except OSError as error:
         raise StorageFailed(f"cannot be written: {failure_of(error)}") from error
     try:
