@@ -73,8 +73,15 @@ def finished(process: subprocess.Popen[bytes]) -> str:
 
 def kill_when(process: subprocess.Popen[bytes], folder: Path, pattern: str, more: int) -> None:
     """Kill a command when so many more files of a pattern are there, or at its end."""
-    wanted = len(list(folder.glob(pattern))) + more
-    wait_until(lambda: process.poll() is not None or len(list(folder.glob(pattern))) >= wanted, "some are there")
+
+    def count() -> int:
+        try:
+            return len(list(folder.glob(pattern)))
+        except FileNotFoundError:  # The run has ended meanwhile, and removed its folder.
+            return 0
+
+    wanted = count() + more
+    wait_until(lambda: process.poll() is not None or count() >= wanted, "some are there")
     process.send_signal(signal.SIGKILL)
     process.communicate()
 
