@@ -17,6 +17,7 @@ from PIL import Image, ImageOps
 
 import poolwise
 from poolwise import Limits, Outcome, TaskLost, UsageError
+from poolwise._runtime import host
 from poolwise.jobs._records import JOURNAL_NAME
 from poolwise.jobs.images import (
     Convert,
@@ -37,6 +38,7 @@ from poolwise.jobs.images import (
 from poolwise.jobs.images import job as images_job
 from poolwise.jobs.images.inplace import FOLDER, Notes
 from poolwise.jobs.images.manifest import MANIFEST
+from poolwise.jobs.images.reading import KEPT_BYTES, Pieces
 from poolwise.jobs.images.weight import largest_first, weight_of
 
 posix = pytest.mark.skipif(os.name != "posix", reason="FIFOs, links, permissions")
@@ -625,6 +627,34 @@ def test_decoded_images_fit_the_budget(tmp_path: Path, counted: dict[str, Any], 
     outcomes = processed(tmp_path / "in", apply=counted["function"], limits=budget, shape="1x2", journal=tmp_path / "j")
     assert all(outcome.ok for outcome in outcomes.values())
     assert counted["most"] == wanted
+
+
+def test_memory_is_kept_for_the_next_image_until_a_large_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From then on it goes back to the system; what the user set stays."""
+    core: Any = Image.core
+    before = core.get_block_size()
+    try:
+        pieces = Pieces()
+        monkeypatch.setenv("PILLOW_BLOCK_SIZE", "16m")
+        pieces.prepare_for(101, kept_bytes=100)
+        assert core.get_block_size() == before
+        monkeypatch.delenv("PILLOW_BLOCK_SIZE")
+        sizes = []
+        for weight in (100, 101, 100):
+            pieces.prepare_for(weight, kept_bytes=100)
+            sizes.append(core.get_block_size())
+        assert sizes == [1 << 20, 64 << 20, 64 << 20]
+    finally:
+        core.set_block_size(before)
+
+
+def test_what_lanes_keep_fits_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of them together; without one there is a bound for each."""
+    monkeypatch.setattr(host, "core_count", lambda: 4)
+    assert images_job.kept_bytes_of({}) == KEPT_BYTES
+    assert images_job.kept_bytes_of({"limits": Limits(workers=2)}) == KEPT_BYTES
+    assert images_job.kept_bytes_of({"limits": Limits(buffered_bytes=400)}) == 100
+    assert images_job.kept_bytes_of({"limits": Limits(buffered_bytes=100 * KEPT_BYTES)}) == KEPT_BYTES
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

@@ -25,6 +25,7 @@ from poolwise.jobs.images.names import EXTENSIONS, result_name
 from poolwise.jobs.images.operations import Operation
 from poolwise.jobs.images.outcome import Converted
 from poolwise.jobs.images.reading import (
+    KEPT_BYTES,
     count_frames,
     ends_too_early,
     explained,
@@ -34,7 +35,9 @@ from poolwise.jobs.images.reading import (
     open_image,
     opened,
     own_format,
+    pieces,
 )
+from poolwise.jobs.images.weight import weight_of
 from poolwise.jobs.images.writing import LOSSY, Animation, encode, explained_as_storage, fitting, replacing
 
 if TYPE_CHECKING:
@@ -148,6 +151,7 @@ class Convert:
         *,
         in_place: bool = False,
         sampled: bool = False,
+        kept_bytes: int = KEPT_BYTES,
         about_to_replace: Callable[[Converted], object] | None = None,
     ) -> Converted:
         """Process one file.
@@ -157,6 +161,7 @@ class Convert:
             result: path of the result; its folder is made where it is missing.
             in_place: the result may take the place of the file, and keeps its permissions.
             sampled: with `fast`, also compute the exact result, and say how far this one is from it.
+            kept_bytes: of memory, that malloc may keep for the next file of this thread; more goes back to the system.
             about_to_replace: called with the outcome when the result is complete, before it has its name.
 
         Raises:
@@ -169,7 +174,7 @@ class Convert:
                     raise Unreadable("would be overwritten by its own result")
                 status = os.fstat(file.fileno())
                 source = Source.of(file)
-                work = _Work(self, file, sampled=sampled)
+                work = _Work(self, file, sampled=sampled, kept_bytes=kept_bytes)
                 prepared = work.prepare()
                 if _has_changed(file, status):
                     raise Unreadable("was changed while it was read")
@@ -256,13 +261,14 @@ class _Work:
         psnr: decibels, where that was measured.
     """
 
-    def __init__(self, convert: Convert, file: BinaryIO, *, sampled: bool) -> None:
+    def __init__(self, convert: Convert, file: BinaryIO, *, sampled: bool, kept_bytes: int) -> None:
         self.notes: list[str] = []
         self.psnr: float | None = None
         self._convert = convert
         self._settings = convert.settings
         self._file = file
         self._sampled = sampled
+        self._kept_bytes = kept_bytes
         self._formats = known_formats(self._settings.also)
 
     def prepare(self) -> _Prepared:
@@ -283,6 +289,7 @@ class _Work:
             if whole and ends_too_early(self._file, own):
                 raise DamagedImage(f"is a {own} that ends too early")
             frames = count_frames(image, max_pixels=self._settings.max_pixels, max_frames=self._settings.max_frames)
+            pieces.prepare_for(weight_of(image, self._convert.operations), self._kept_bytes)
             deep = has_deep_colour(image)
             metadata = read_metadata(image, self.notes)
             image_format = self._settings.format or own

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import time
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 import poolwise
 from poolwise import Journal, UsageError
+from poolwise._runtime import host
 from poolwise.jobs import RunOptions, check_options
 from poolwise.jobs._extras import require
 from poolwise.jobs._records import journal_path
@@ -36,7 +37,7 @@ from poolwise.jobs.images.manifest import cause_of
 from poolwise.jobs.images.names import clash, result_name
 from poolwise.jobs.images.operations import Operations
 from poolwise.jobs.images.outcome import Converted
-from poolwise.jobs.images.reading import known_formats, open_image, opened
+from poolwise.jobs.images.reading import KEPT_BYTES, known_formats, open_image, opened
 from poolwise.jobs.images.weight import largest_first, weight_of
 from poolwise.jobs.images.writing import remove_leftovers
 
@@ -267,7 +268,10 @@ class Prepared:
         options.setdefault("total", len(self.paths))
         order = None if options.get("ordered") else largest_first(self.source)
         job = Job(weight=weighing(self.source, self.convert), order=order, owner="poolwise.jobs.images:images")
-        function = Conversion(self.source, self.destination, self.convert, self.in_place, self._samples())
+        kept_bytes = kept_bytes_of(options)
+        function = Conversion(
+            self.source, self.destination, self.convert, self.in_place, self._samples(), kept_bytes=kept_bytes
+        )
         try:
             run: poolwise.Run[Converted] = run_job(function, self.paths, job, journal=journal, **options)
         except BaseException:
@@ -366,6 +370,13 @@ def weighing(source: str, convert: Convert) -> Callable[[str], int]:
     return weight
 
 
+def kept_bytes_of(options: Mapping[str, Any]) -> int:
+    """Return what a lane may keep of one image for the next ones, so that all of them fit the budget of a run."""
+    limits = options.get("limits")
+    budget = None if limits is None else limits.buffered_bytes
+    return KEPT_BYTES if budget is None else min(KEPT_BYTES, budget // host.core_count())
+
+
 def _make_folder(path: str) -> bool:
     """Make a folder where there is none, and say whether there was none."""
     if os.path.isdir(path):
@@ -386,6 +397,7 @@ class Conversion:
         convert: what is done to each file.
         in_place: results take the place of originals.
         samples: the files of which `fast` measures the difference.
+        kept_bytes: see `Convert.convert`.
     """
 
     source: str
@@ -393,6 +405,7 @@ class Conversion:
     convert: Convert
     in_place: bool = False
     samples: frozenset[str] = frozenset()
+    kept_bytes: int = KEPT_BYTES
 
     def __post_init__(self) -> None:
         # What functions are called by, in progress bars and messages.
@@ -408,7 +421,7 @@ class Conversion:
         sampled = path in self.samples
         if not self.in_place:
             result = os.path.join(self.destination, result_name(path, self.convert.settings.format))
-            return self.convert.convert(original, result, sampled=sampled)
+            return self.convert.convert(original, result, sampled=sampled, kept_bytes=self.kept_bytes)
         if os.path.islink(original):
             raise Unreadable("is a link, which a result in its place would replace")
         notes = Notes(self.source)
@@ -420,5 +433,6 @@ class Conversion:
             original,
             in_place=True,
             sampled=sampled,
+            kept_bytes=self.kept_bytes,
             about_to_replace=lambda outcome: notes.write(path, outcome),
         )

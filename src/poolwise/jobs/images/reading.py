@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import stat
 import struct
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from mmap import ACCESS_READ, mmap
@@ -29,9 +30,13 @@ ANIMATED = ("GIF", "WEBP", "PNG", "AVIF")
 
 _START_BYTES = 16
 
-_BLOCK_BYTES = 64 << 20
-"""Of the pieces in which Pillow has an image in memory; its own are of 16 MB. What a thread frees of pieces below 32 MB
-glibc's malloc keeps for that thread, so that every lane would hold on to as much as its largest image took."""
+KEPT_BYTES = 192 << 20
+"""What a lane may keep of one image for the next ones: three copies of 16 megapixels."""
+
+_KEPT_PIECE_BYTES, _RETURNED_PIECE_BYTES = 1 << 20, 64 << 20
+"""Of the pieces in which Pillow has an image in memory; its own are of 16 MB. Small ones that are freed glibc's malloc
+keeps for the thread, which meets few page faults in its next image, and holds on to as much as its largest image took.
+Those above 32 MB go back to the system."""
 
 
 @contextmanager
@@ -93,14 +98,40 @@ def known_formats(more: Iterable[str] = ()) -> tuple[str, ...]:
     from PIL import Image
 
     Image.init()
-    if "PILLOW_BLOCK_SIZE" not in os.environ:
-        Image.core.set_block_size(_BLOCK_BYTES)  # type: ignore[attr-defined]
     wanted = [name.upper() for name in more]
     for name in wanted:
         if name not in Image.OPEN:
             known = ", ".join(sorted(Image.OPEN))
             raise UsageError(f"also is {name.lower()!r}, which this Pillow does not read; it reads {known}")
     return tuple(name for name in dict.fromkeys((*FORMATS, *wanted)) if name in Image.OPEN)
+
+
+class Pieces:
+    """The size of the pieces in which Pillow has images, in this process: small, until an image is large."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._set_bytes = 0
+
+    def prepare_for(self, weight_bytes: int, kept_bytes: int) -> None:
+        """Set it before the pixels of an image are read, unless the user did (`PILLOW_BLOCK_SIZE`).
+
+        Args:
+            weight_bytes: what the image may take in memory.
+            kept_bytes: what may be kept of it.
+        """
+        from PIL import Image
+
+        if "PILLOW_BLOCK_SIZE" in os.environ:
+            return
+        wanted = _RETURNED_PIECE_BYTES if weight_bytes > kept_bytes else _KEPT_PIECE_BYTES
+        with self._lock:
+            if wanted > self._set_bytes:
+                Image.core.set_block_size(wanted)  # type: ignore[attr-defined]  # As that variable does.
+                self._set_bytes = wanted
+
+
+pieces = Pieces()
 
 
 def open_image(file: BinaryIO, formats: Iterable[str]) -> ImageFile:

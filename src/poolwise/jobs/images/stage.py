@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from poolwise import UsageError
 from poolwise._core.job import Job
 from poolwise._core.stage import JobStage, StageOptions, check_stage_options
-from poolwise.jobs.images.job import Conversion, check_folders, require_pillow, taken_apart, weighing
+from poolwise.jobs.images.job import Conversion, check_folders, kept_bytes_of, require_pillow, taken_apart, weighing
 from poolwise.jobs.images.operations import Operations
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def images_stage(
     given: dict[str, Any] = {"hint": "cpu", **rest}
     weight = weighing(folder, convert)
     job = Job(weight=lambda item: weight(getattr(item, "path", item)), owner="poolwise.jobs.images:images")
-    return JobStage(OfPath(Conversion(folder, output, convert)), "images", given, job)
+    return JobStage(OfPath(Conversion(folder, output, convert, kept_bytes=kept_bytes_of(given))), "images", given, job)
 
 
 @dataclass(frozen=True)
