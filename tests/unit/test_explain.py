@@ -374,6 +374,34 @@ def test_items_that_cost_what_they_did_do_not_drift() -> None:
     assert run(0.002).kept(rival.shape) == pytest.approx(0.118, rel=0.05)
 
 
+@pytest.mark.parametrize(("half", "best"), [(115.0, Shape(2, 2)), (70.0, Shape(2, 4))], ids=["as well", "worse"])
+def test_lanes_that_stand_in_a_line_are_halved_where_fewer_do_as_well(half: float, best: Shape) -> None:
+    """The best one kept little of its promise: half its lanes are measured too."""
+    base = Candidate(Shape(1, 1), math.inf, False)
+    trial = Trial(base, 90.0, [Candidate(Shape(2, 4), 400.0, True)], base_spread=1.2)
+    seen, now = [], 0.0
+    while trial.current is not None:
+        shape = trial.current.shape
+        seen.append(shape)
+        now = _window(trial, now, {Shape(2, 4): 120.0, Shape(1, 1): 90.0}.get(shape, half))
+    assert Shape(2, 2) in seen
+    assert trial.best.shape == best
+    assert trial.best.children
+
+
+def test_a_second_look_is_as_long_as_the_first_at_another_shape() -> None:
+    """What was seen for a tenth of a second stands beside what was seen for half of one."""
+    base, rival = Candidate(Shape(1, 1), math.inf, False), Candidate(Shape(1, 2), 120.0, False)
+    trial = Trial(base, 100.0, [rival], base_spread=1.2)
+    now = _window(trial, _window(trial, 0.0, 110.0), 110.0)
+    assert now < 100.0
+    assert trial.current == base
+    trial.begin(100.0)
+    for number in range(5):  # Enough items, and long enough for a first look.
+        trial.add(Done(0, 0, [None], {}, 0, 0, 100.0 + number * 0.02, 0.02, 0.001), 1)
+    assert not trial.conclude(100.1, 0.02)
+
+
 def test_lanes_that_keep_little_stand_in_a_line() -> None:
     """It shows in any shape of as many workers and lanes as the best one or more, also where that promised nothing."""
     base = Candidate(Shape(1, 2), math.inf, False)

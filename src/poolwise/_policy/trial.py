@@ -18,11 +18,11 @@ _EXCEEDED = 1.2  # One that does so many times what its roofs allow shows them w
 _BETTER = 1.10  # A rival that promises no more than this, times the best seen, is not tried;
 _MOST_HOPE = 1.3  # a promise is believed to be too low by the root of its interval, and by this at most.
 _CLOSE = 1.3  # Two that are nearer than this are measured once more each,
-_CLOSE_BEHIND = 1.15  # and two than this, where the better one is the cheaper: the other must lead, not only catch up.
+_CLOSE_BEHIND = 1.25  # unless the costlier one stays so far behind what it must lead by.
 _VAGUE = 1.5  # Ends of an interval, one over the other, from which on it decides nothing.
 _MOST_LOOKS = 3  # Windows of two shapes between which it is in doubt.
 _UNLIKE = 1.25  # So are two of which the better had items smaller by this: cost may drift along the input.
-_HELD_UP = 0.5  # Lanes that keep a smaller share of their promise stand in a line.
+_HELD_UP, _GAINED = 0.5, 1.5  # Lanes stand in a line that keep a smaller share of their promise, and gain less by it.
 _STALLED = 1.5  # A window in which so many times less ended than in those before, and too little, is repeated once.
 CHEAPER = 1.08  # A costlier shape must be better by this; by more, the less it keeps of what its roofs promise.
 
@@ -70,6 +70,7 @@ class Trial:
         self._stale = True  # What is known of the base is no window of it: its first one replaces that.
         self._gauge: Gauge | None = None
         self._drifting = self._repeated = False
+        self._longest_seconds = 0.0  # Of a window.
         self._opened = self._began = 0.0  # When the shape was taken, and when its window began.
         self._good = 0  # What has ended well since.
         self.rates: dict[Shape, list[float]] = {base.shape: [base_rate]}
@@ -146,21 +147,24 @@ class Trial:
         lanes = current.shape.total
         enough = gauge.complete and gauge.items >= _ITEMS_PER_LANE * lanes
         enough = enough and gauge.covered_seconds >= self._window_seconds * lanes
+        again = current.shape in self.rates and elapsed < self._longest_seconds  # As long as what it stands beside.
         late = self._is_late(elapsed, response_seconds)
-        if not (enough or late):
+        if not ((enough and not again) or late):
             return False
         rate = (gauge.rate(now) if enough else None) or self._good / max(elapsed, 1e-9)
         if not enough and not self._repeated and self._falls_far_short(current.shape, rate):
             self._repeated = True  # Something else held it up, such as what the shape before left behind.
             self.begin(now)
             return False
+        before = self._sizes.get(current.shape)
+        if before and gauge.size and max(before, gauge.size) < _UNLIKE * min(before, gauge.size):
+            self._alike, self._drifting = True, False  # Items cost what they did: it is the shapes that differ.
         if current == self._base and self._stale:
             self._stale = self._vague = False
             self.rates[current.shape] = []
-            before = self._sizes.pop(current.shape, None)
-            if before and gauge.size and max(before, gauge.size) < _UNLIKE * min(before, gauge.size):
-                self._alike, self._drifting = True, False  # Items cost what they did: it is the shapes that differ.
+            self._sizes.pop(current.shape, None)
         self.rates.setdefault(current.shape, []).append(rate)
+        self._longest_seconds = max(self._longest_seconds, elapsed)
         if gauge.size is not None:
             self._sizes.setdefault(current.shape, gauge.size)
         self._gauge = None
@@ -189,6 +193,17 @@ class Trial:
             other = self._known[max(others, key=self.mean)]
             self._queue.extend([other])
             self.current = best
+        else:
+            self.current = self._fewer(best)
+
+    def _fewer(self, best: Candidate) -> Candidate | None:
+        """Return half as many lanes as the best shape, where those stand in a line: they may do as well."""
+        half = Shape(best.shape.workers, best.shape.lanes // 2) if best.shape.lanes > 1 else best.shape
+        if half in self.rates or self._drifting or not self._stands_in_line(best.shape):
+            return None
+        return self._known.setdefault(
+            half, Candidate(half, best.predicted * half.total / best.shape.total, best.children)
+        )
 
     def _close(self, one: Shape, other: Shape) -> bool:
         """Say whether it is in doubt which is better: near each other, or the better one had the smaller items."""
@@ -198,11 +213,14 @@ class Trial:
         worse, better = sorted((one, other), key=self.mean)
         lead = self.mean(better) / self.mean(worse)
         small, large = self._sizes.get(better, 0.0), self._sizes.get(worse, 0.0)
-        if large > _UNLIKE * small > 0 and not self._alike:
+        unlike = large > _UNLIKE * small > 0 and not self._alike
+        if unlike:
             lead *= small / large
             self._drifting = True
-        behind = cost_of(better) < cost_of(worse)
-        return lead < (_CLOSE_BEHIND if behind else max(_CLOSE, self._needed(better)))
+        needed = self._needed(max(one, other, key=cost_of))
+        if cost_of(better) < cost_of(worse):
+            return lead < _CLOSE_BEHIND / needed
+        return lead < max(_CLOSE, needed) and (unlike or lead > needed / _CLOSE_BEHIND)
 
     def mean(self, shape: Shape) -> float:
         """Return the geometric mean of a shape's windows, in items a second.
@@ -230,9 +248,15 @@ class Trial:
         return min(1.0, self.mean(shape) / promised) if promised < math.inf else 1.0
 
     def is_held_up(self, best: Shape) -> bool:
-        """Say whether as many lanes as the best shape has in each worker, or more, kept little of their promise."""
+        """Say whether as many lanes as the best shape has in each worker, or more, stand in a line."""
         more = (shape for shape in self.rates if shape.workers == best.workers and shape.lanes >= best.lanes)
-        return any(self.kept(shape) < _HELD_UP for shape in more)
+        return any(self._stands_in_line(shape) for shape in more)
+
+    def _stands_in_line(self, shape: Shape) -> bool:
+        """Say whether lanes keep little of their promise, and do little more than fewer did."""
+        fewer = [self.mean(other) for other in self.rates if other.total < shape.total]
+        little = bool(fewer) and self.mean(shape) < _GAINED * min(fewer)
+        return little and self.kept(shape) < _HELD_UP
 
     def _needed(self, shape: Shape) -> float:
         """Return what a shape must be better by than a cheaper one: what binds it may be nothing that is known."""
