@@ -1,11 +1,11 @@
 """The fetch job beside other downloaders, and against servers that want to be treated with care.
 
-    python benchmarks/fetch.py [--only ROW,...] [--blocks N] [--quick]
+    python benchmarks/fetch.py [--only ROW,...] [--blocks N] [--quick] [--folder DIR]
 
 nginx on loopback, started here, serves JPEGs of about 80 KB; latency is in the server. Peers that are not installed are
 left out. The two sides of a row take turns A B B A, each in a fresh process and a new folder that is removed; a row
 shows medians, and the median ratio of their times (peer over poolwise: above 1, poolwise is quicker). Folders are in
-memory where there is /dev/shm: on a disk from which many files were just removed, making one may cost most of the time.
+memory where there is /dev/shm, or where --folder says: making a file on a disk may cost most of the time, of all tools.
 
     few        15 files, 50 ms: a library call, imports done; beside requests one by one, and requests in the default
                ThreadPoolExecutor; and over the floor of one round. Goals: 10, 2.2; at most 1.4 times the floor
@@ -134,9 +134,8 @@ def command_of(peer: str, listing: Path, folder: Path) -> list[str] | None:
 
 @contextmanager
 def scratch() -> Iterator[Path]:
-    """A folder, removed in the end; in memory where that can be: after many files are removed, a disk may be slow."""
-    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-    with tempfile.TemporaryDirectory(prefix="poolwise-bench-", dir=memory) as folder:
+    """A folder, removed in the end."""
+    with tempfile.TemporaryDirectory(prefix="poolwise-bench-") as folder:
         yield Path(folder)
 
 
@@ -287,11 +286,14 @@ def main() -> None:
     parser.add_argument("--only", default=",".join(ROWS))
     parser.add_argument("--blocks", type=int, default=3)
     parser.add_argument("--quick", action="store_true", help="a smoke test")
+    parser.add_argument("--folder", help="where folders are made and removed")
     parser.add_argument("--call", nargs=3, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.call:
         call(*arguments.call)
         return
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    tempfile.tempdir = arguments.folder or memory
     wanted, small, blocks = arguments.only.split(","), 10 if arguments.quick else 1, arguments.blocks
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(8192, resource.getrlimit(resource.RLIMIT_NOFILE)[1]),) * 2)
     try:
