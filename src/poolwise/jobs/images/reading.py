@@ -196,7 +196,12 @@ def _has_only_previews(image: Any) -> bool:
 
 
 def ends_too_early(file: BinaryIO, image_format: str) -> bool:
-    """Say whether an open file stops before its end where Pillow does not notice: a GIF after some of its pictures."""
+    """Say whether an open file stops before its end where Pillow does not notice.
+
+    That is a GIF after some of its pictures, and a PNG before its last chunk (IEND) is over.
+    """
+    if image_format == "PNG":
+        return _png_ends_too_early(file)
     if image_format != "GIF":
         return False
     with mmap(file.fileno(), 0, access=ACCESS_READ) as data:
@@ -206,6 +211,18 @@ def ends_too_early(file: BinaryIO, image_format: str) -> bool:
         except IndexError:
             return True
     return False
+
+
+def _png_ends_too_early(file: BinaryIO) -> bool:
+    size, position = os.fstat(file.fileno()).st_size, file.tell()
+    end, kind = 8, b""  # Of the signature.
+    while kind != b"IEND" and end < size:
+        file.seek(end)
+        head = file.read(8)
+        kind = head[4:]
+        end += 12 + int.from_bytes(head[:4], "big")  # With what is in it, and its checksum.
+    file.seek(position)
+    return kind != b"IEND" or end > size
 
 
 def own_format(image: ImageFile) -> str:
