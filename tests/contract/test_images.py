@@ -654,6 +654,8 @@ def test_what_lanes_keep_fits_the_budget(monkeypatch: pytest.MonkeyPatch) -> Non
     """All of them together; without one there is a bound for each."""
     monkeypatch.setattr(host, "core_count", lambda: 4)
     assert images_job.kept_bytes_of({}) == KEPT_BYTES
+    with pytest.raises(UsageError, match="limits is 5; it must be a Limits"):
+        images(".", "out", fit=10, limits=5)  # type: ignore[arg-type]
     assert images_job.kept_bytes_of({"limits": Limits(workers=2)}) == KEPT_BYTES
     assert images_job.kept_bytes_of({"limits": Limits(buffered_bytes=400)}) == 100
     assert images_job.kept_bytes_of({"limits": Limits(buffered_bytes=100 * KEPT_BYTES)}) == KEPT_BYTES

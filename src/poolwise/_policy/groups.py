@@ -146,6 +146,7 @@ class Groups(Pending):
     # -- tasks come
 
     def add(self, span: Span, *, front: bool = False) -> Sequence[Fault]:
+        """Take in tasks; return those of which the group or the weight cannot be told, and why."""
         faults: list[Fault] = []
         for index, item in zip(span.indexes, span.items):
             if self._last_wanted is not None and index > self._last_wanted:

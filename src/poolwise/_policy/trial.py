@@ -147,9 +147,9 @@ class Trial:
         lanes = current.shape.total
         enough = gauge.complete and gauge.items >= _ITEMS_PER_LANE * lanes
         enough = enough and gauge.covered_seconds >= self._window_seconds * lanes
-        again = current.shape in self.rates and elapsed < self._longest_seconds  # As long as what it stands beside.
+        brief = current.shape in self.rates and elapsed < self._longest_seconds  # Than what it is to stand beside.
         late = self._is_late(elapsed, response_seconds)
-        if not ((enough and not again) or late):
+        if not ((enough and not brief) or late):
             return False
         rate = (gauge.rate(now) if enough else None) or self._good / max(elapsed, 1e-9)
         if not enough and not self._repeated and self._falls_far_short(current.shape, rate):

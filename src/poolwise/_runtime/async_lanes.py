@@ -468,4 +468,4 @@ class LaneTimeout(Exception):
 
 def _let_go(task: asyncio.Task[Any]) -> None:
     """Keep asyncio from complaining that a task is destroyed while it is pending: we know, and reported its item."""
-    task._log_destroy_pending = False  # type: ignore[attr-defined]
+    task._log_destroy_pending = False  # type: ignore[attr-defined]  # As run_until_complete does.

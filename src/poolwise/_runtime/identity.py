@@ -124,7 +124,7 @@ def _attributes(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
         make, args, state, *items = (*value.__reduce_ex__(4), None, None, None)[:5]
     except Exception:
         make, args, state, items = None, (), getattr(value, "__dict__", None), []
-    plain = make in (None, copyreg.__newobj__) and len(args) <= 1 and not any(items)  # type: ignore[attr-defined]
+    plain = make in (None, copyreg.__newobj__) and len(args) <= 1 and not any(items)  # type: ignore[attr-defined]  # Typeshed lacks it.
     if plain and (attributes := _named(value, state)) is not None:
         yield from ((f"{prefix}{name}", each) for name, each in attributes.items())
     else:
@@ -265,7 +265,7 @@ class _Teller:
         if isinstance(reduced, str):
             return f"{type(value).__qualname__} {reduced}"
         make, args, state, entries, items = (*reduced, None, None, None)[:5]
-        parts = [] if make is copyreg.__newobj__ else [self._said(make)]  # type: ignore[attr-defined]
+        parts = [] if make is copyreg.__newobj__ else [self._said(make)]  # type: ignore[attr-defined]  # Typeshed lacks it.
         parts += map(self._said, args)
         attributes = _named(value, state)
         parts.append(self._said(state) if attributes is None else self._pairs(attributes))

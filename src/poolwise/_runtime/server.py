@@ -18,7 +18,7 @@ from poolwise._core.errors import BackendError
 
 def open_pair() -> tuple[socket.socket, socket.socket]:
     """Return a connected pair of sockets; never as stdin, stdout or stderr, even where those are closed."""
-    return tuple(map(_above_standard, socket.socketpair()))  # type: ignore[return-value]
+    return tuple(map(_above_standard, socket.socketpair()))  # type: ignore[return-value]  # They are two.
 
 
 def _above_standard(sock: socket.socket) -> socket.socket:
@@ -38,7 +38,7 @@ def interpreter() -> list[str]:
     """
     if not sys.executable:
         raise BackendError("sys.executable is empty, so child processes cannot be started; use threads (shape='1xT')")
-    flags: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
+    flags: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # As multiprocessing does.
     return [sys.executable, *flags, *([] if "-P" in flags else ["-P"])]
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from poolwise._core.journal import Recorded
 
 import poolwise
-from poolwise import Journal, UsageError
+from poolwise import Journal, Limits, UsageError
 from poolwise._runtime import host
 from poolwise.jobs import RunOptions, check_options
 from poolwise.jobs._extras import require
@@ -372,8 +372,8 @@ def weighing(source: str, convert: Convert) -> Callable[[str], int]:
 
 def kept_bytes_of(options: Mapping[str, Any]) -> int:
     """Return what a lane may keep of one image for the next ones, so that all of them fit the budget of a run."""
-    limits = options.get("limits")
-    budget = None if limits is None else limits.buffered_bytes
+    limits = options.get("limits")  # Not checked yet.
+    budget = limits.buffered_bytes if isinstance(limits, Limits) else None
     return KEPT_BYTES if budget is None else min(KEPT_BYTES, budget // host.core_count())
 
 
