@@ -440,3 +440,11 @@ def test_lanes_in_a_line_are_not_made_more(line: float, held: bool) -> None:
     assert (pilot.stage is Stage.HOLD) == held
     assert (pilot.shape == Shape(1, 1)) == held
     assert (max(shape.total for shape in world.shapes) > 12) is not held, world.shapes
+
+
+@pytest.mark.parametrize(("held", "kept", "tried"), [(0.0, 0.8, False), (0.0, 0.45, True), (0.003, 0.8, True)])
+def test_processes_are_tried_only_for_what_threads_lack(held: float, kept: float, tried: bool) -> None:
+    """What keeps threads that let go of the GIL from their promise, such as memory, keeps processes too."""
+    world = World(Work(held=held, free=0.008 - held, thread_penalty=kept), 1000)
+    world.run()
+    assert any(shape.workers > 1 for shape in world.shapes) == tried, world.shapes

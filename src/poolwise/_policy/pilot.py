@@ -42,6 +42,7 @@ _DRAINING_SECONDS = 1.0  # At most, until other stages of a pipeline have finish
 _WARM_SECONDS = 15.0
 _FULL = 0.75  # Share of one core that lanes of one process use: more lanes would only fight for the GIL.
 _LETS_GO = 0.5  # Share of the time with the GIL held below which it cannot be what holds lanes back.
+_FREE = 0.67  # The same where as many lanes as cores compute.
 _IDLE = 0.4  # Share of one core below which lanes that do not help are held back by something inside the process.
 _MANY_SECONDS = 0.05  # What many lanes must have run for, to tell of the items.
 _PATIENT_LOOKS = 3  # In a row, before growth has ended.
@@ -353,11 +354,18 @@ class Pilot:
             size,
             base_spread=response.high / max(response.low, 1e-9),
             window_seconds=self._window_seconds(promised, facts),
+            lets_go=self._lets_go(self._demands, promised),
         )
         self._warm_since = facts.now
         names = ", ".join(str(rival.shape) for rival in rivals)
         self._publish(self.shape, [f"not decided yet: to be compared with {names}"])
         return self._try(facts)
+
+    def _lets_go(self, demands: Demands, promised: float) -> bool:
+        """Say whether the GIL is no matter to lanes that do what is promised, in items a second."""
+        if not self.ground.gil:
+            return True
+        return demands.held is not None and demands.held.high * promised < _FREE
 
     def _window_seconds(self, rate: float, facts: Facts) -> float:
         """What follows for long is worth a longer look."""

@@ -22,6 +22,7 @@ _CLOSE_BEHIND = 1.25  # unless the costlier one stays so far behind what it must
 _VAGUE = 1.5  # Ends of an interval, one over the other, from which on it decides nothing.
 _MOST_LOOKS = 3  # Windows of two shapes between which it is in doubt.
 _UNLIKE = 1.25  # So are two of which the better had items smaller by this: cost may drift along the input.
+_ALIKE_KEPT = 0.7  # Threads that keep so much of their promise, where the GIL is no matter, leave processes no gain.
 _HELD_UP, _GAINED = 0.5, 1.5  # Lanes stand in a line that keep a smaller share of their promise, and gain less by it.
 _STALLED = 1.5  # A window in which so many times less ended than in those before, and too little, is repeated once.
 CHEAPER = 1.08  # A costlier shape must be better by this; by more, the less it keeps of what its roofs promise.
@@ -40,6 +41,8 @@ class Trial:
         window_seconds: that every lane is observed for, in each window.
         margin: what a costlier shape must be better by.
         alike: items cost the same all along; what CPU they take differs by the shape.
+        lets_go: the GIL is held so little that it can be nothing to lanes of one process: what they fall short of their
+            promise by (the memory's bandwidth, most often) binds as many processes too.
 
     Attributes:
         rates: by shape, the throughput seen in each of its windows.
@@ -57,6 +60,7 @@ class Trial:
         window_seconds: float = SHORTEST_SECONDS,
         margin: float = CHEAPER,
         alike: bool = False,
+        lets_go: bool = False,
     ) -> None:
         self._known = {base.shape: base, **{rival.shape: rival for rival in rivals}}
         self._base = base
@@ -64,6 +68,7 @@ class Trial:
         self._window_seconds = window_seconds
         self._margin = margin
         self._alike = alike
+        self._lets_go = lets_go
         self._spread = base_spread
         self._upper = min(math.sqrt(base_spread), _MOST_HOPE)  # Of what the roofs promise, as they are known.
         self._vague = base_spread > _VAGUE
@@ -181,7 +186,8 @@ class Trial:
         while self._queue:
             rival = self._queue.popleft()
             again = rival.shape in self.rates
-            if again or astray or rival.predicted * self._upper > _BETTER * reached:
+            hopeful = rival.predicted * self._upper > _BETTER * reached and not self._is_matched(rival)
+            if again or astray or hopeful:
                 self.current = rival
                 return
         if self._vague and best != self._base and reached < self._spread * self.mean(self._base.shape):
@@ -195,6 +201,13 @@ class Trial:
             self.current = best
         else:
             self.current = self._fewer(best)
+
+    def _is_matched(self, rival: Candidate) -> bool:
+        """Say whether threads were seen to do about what as many lanes in child processes can."""
+        if not (self._lets_go and rival.children):
+            return False
+        threads = (shape for shape in self.rates if not self._known[shape].children and shape != self._base.shape)
+        return any(shape.total >= rival.shape.total and self.kept(shape) >= _ALIKE_KEPT for shape in threads)
 
     def _fewer(self, best: Candidate) -> Candidate | None:
         """Return half as many lanes as the best shape, where those stand in a line: they may do as well."""
