@@ -23,6 +23,7 @@ _VAGUE = 1.5  # Ends of an interval, one over the other, from which on it decide
 _MOST_LOOKS = 3  # Windows of two shapes between which it is in doubt.
 _UNLIKE = 1.25  # So are two of which the better had items smaller by this: cost may drift along the input.
 _ALIKE_KEPT = 0.7  # Threads that keep so much of their promise, where the GIL is no matter, leave processes no gain.
+_FAR = 2.0  # What is so many times behind needs no long second look.
 _HELD_UP, _GAINED = 0.5, 1.5  # Lanes stand in a line that keep a smaller share of their promise, and gain less by it.
 _STALLED = 1.5  # A window in which so many times less ended than in those before, and too little, is repeated once.
 CHEAPER = 1.08  # A costlier shape must be better by this; by more, the less it keeps of what its roofs promise.
@@ -150,13 +151,15 @@ class Trial:
             return False
         elapsed = now - self._began
         lanes = current.shape.total
-        enough = gauge.complete and gauge.items >= _ITEMS_PER_LANE * lanes
-        enough = enough and gauge.covered_seconds >= self._window_seconds * lanes
-        brief = current.shape in self.rates and elapsed < self._longest_seconds  # Than what it is to stand beside.
-        late = self._is_late(elapsed, response_seconds)
-        if not ((enough and not brief) or late):
+        told = gauge.complete and gauge.items >= _ITEMS_PER_LANE * lanes
+        told = told and gauge.covered_seconds >= SHORTEST_SECONDS * lanes
+        rate = (gauge.rate(now) if told else None) or self._good / max(elapsed, 1e-9)
+        again = current.shape in self.rates
+        behind = again and _FAR * rate < self.mean(self.best.shape)
+        brief = again and elapsed < self._longest_seconds  # Than what it is to stand beside.
+        enough = told and (behind or (gauge.covered_seconds >= self._window_seconds * lanes and not brief))
+        if not (enough or self._is_late(elapsed, response_seconds)):
             return False
-        rate = (gauge.rate(now) if enough else None) or self._good / max(elapsed, 1e-9)
         if not enough and not self._repeated and self._falls_far_short(current.shape, rate):
             self._repeated = True  # Something else held it up, such as what the shape before left behind.
             self.begin(now)
