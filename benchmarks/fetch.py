@@ -10,7 +10,8 @@ memory where there is /dev/shm, or where --folder says: making a file on a disk 
     few        15 files, 50 ms: a library call, imports done; beside requests one by one, and requests in the default
                ThreadPoolExecutor; and over the floor of one round. Goals: 10, 2.2; at most 1.4 times the floor
     latency    2,000 files, 50 ms: whole processes at default options, beside `aria2c -j128` (goal 2.8),
-               `curl -Z --parallel-max 128` (1.4), img2dataset (3.5), wget2, a urllib3 pool of 128 threads (0.85)
+               `curl -Z --parallel-max 128` (1.4), img2dataset (3.5), wget2, a urllib3 pool of 128 threads (0.85);
+               and pycurl on one thread that checks nothing but hashes each body: what is left to any Python program
     quick      4,000 files, no latency: aria2c (goal 2.5), curl (0.9), img2dataset (3)
     slots      a server that serves 40 at a time in 100 ms each: files a second over its 400. Goal: 0.9
     bucket     a server that takes 400 a second, and answers 429 above: files a second over that (goal 0.9), refused
@@ -88,11 +89,46 @@ def urllib3_in_a_pool(urls: list[str], folder: str) -> None:
         list(pool.map(one, urls))
 
 
+def pycurl_alone(urls: list[str], folder: str) -> None:
+    """Keep what comes on 128 connections, with its SHA-256; no engine, no checks, no names, no journal."""
+    import hashlib
+    from io import BytesIO
+
+    import pycurl
+
+    multi, waiting, running = pycurl.CurlMulti(), urls[::-1], 0
+    free = [pycurl.Curl() for _ in range(128)]
+    bodies: dict[pycurl.Curl, tuple[str, BytesIO]] = {}
+    hashes = {}
+    while waiting or running:
+        while free and waiting:
+            curl, url = free.pop(), waiting.pop()
+            bodies[curl] = (url, BytesIO())
+            curl.setopt(pycurl.URL, url)
+            curl.setopt(pycurl.WRITEDATA, bodies[curl][1])
+            multi.add_handle(curl)
+            running += 1
+        multi.perform()
+        _, fine, failed = multi.info_read(running)
+        assert not failed
+        for curl in fine:
+            multi.remove_handle(curl)
+            url, body = bodies.pop(curl)
+            hashes[url] = hashlib.sha256(body.getbuffer()).hexdigest()
+            with open(os.path.join(folder, url.rpartition("/")[2]), "wb", buffering=0) as file:
+                file.write(body.getbuffer())
+            free.append(curl)
+            running -= 1
+        if running:
+            multi.select(1.0)
+
+
 CALLS: dict[str, tuple[str, Callable[[list[str], str], None]]] = {
     "poolwise": ("poolwise.jobs.fetch.transport", fetch_here),
     "requests, serial": ("requests", requests_one_by_one),
     "requests, pool": ("requests", requests_in_a_pool),
     "urllib3, 128": ("urllib3", urllib3_in_a_pool),
+    "pycurl, alone": ("pycurl", pycurl_alone),
 }
 
 
@@ -193,13 +229,27 @@ def few(server: Server, blocks: int, count: int = 15) -> None:
 
 def latency(server: Server, blocks: int, count: int) -> None:
     urls = [f"{server.base}/slow/{number}.jpg" for number in range(count)]
-    peers = [("aria2c", 2.8), ("curl", 1.4), ("img2dataset", 3.5), ("wget2", None), ("urllib3, 128", 0.85)]
+    peers = [
+        ("aria2c", 2.8),
+        ("curl", 1.4),
+        ("img2dataset", 3.5),
+        ("wget2", None),
+        ("urllib3, 128", 0.85),
+        ("pycurl, alone", None),
+    ]
     compare("latency", peers, lambda side: seconds_of(side, urls, count), blocks)
 
 
 def quick(server: Server, blocks: int, count: int) -> None:
     urls = [f"{server.base}/quick/{number}.jpg" for number in range(count)]
-    peers = [("aria2c", 2.5), ("curl", 0.9), ("img2dataset", 3.0), ("wget2", None), ("urllib3, 128", None)]
+    peers = [
+        ("aria2c", 2.5),
+        ("curl", 0.9),
+        ("img2dataset", 3.0),
+        ("wget2", None),
+        ("urllib3, 128", None),
+        ("pycurl, alone", None),
+    ]
     compare("quick", peers, lambda side: seconds_of(side, urls, count), blocks)
 
 
