@@ -143,18 +143,26 @@ SERVERS = {
 }
 
 
-class Connection(asyncio.Protocol):
-    """Cuts what arrives into requests."""
+class Connection(asyncio.BufferedProtocol):
+    """Cuts what arrives into requests.
+
+    It is received into a buffer that stays. asyncio would make one of 256 KB for each piece, which malloc maps anew
+    until the first connection is closed, and not from then on: runs that close one would meet another server.
+    """
 
     def __init__(self, server: Server) -> None:
         self.server = server
         self.rest = b""
+        self.buffer = memoryview(bytearray(4096))
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
 
-    def data_received(self, data: bytes) -> None:
-        data = self.rest + data
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self.buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        data = self.rest + self.buffer[:nbytes]
         while len(data) >= REQUEST.size:
             (number,) = REQUEST.unpack_from(data)
             data = data[REQUEST.size :]
