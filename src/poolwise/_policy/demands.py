@@ -19,7 +19,8 @@ TINY_SECONDS = 20e-6
 _WAITING = 0.88  # Waits for more than this share of its time: io.
 BUSY = 0.20  # Waits for less than this: bound by computing.
 _HELD, _FREE = 0.85, 0.20  # Share of the busy time with the GIL held: above it gil, below it cpu.
-_SURELY = 0.75  # The lower end of what is told of work that holds the GIL all the time is not below this.
+_SURELY = 0.80  # The lower end of what is told of work that holds the GIL all the time is not below this.
+_SWITCH_SECONDS = 0.005  # `sys.getswitchinterval` by default.
 _TRANSFER = 0.5  # Moving an item between processes takes more than this share of its own time.
 _TWO_SIGMA = 2.0
 
@@ -77,8 +78,9 @@ def held_share(knocks: Iterable[Knock], spans: Sequence[tuple[float, float]]) ->
 
     A thread that sleeps a random (exponential) time sees the GIL as a Poisson arrival would, so the share of knocks
     that find it held is the share of time it is held (PASTA); while it waits it knows that it is held. Together:
-    (waited + slept * hits / knocks) / (waited + slept). What it waited while items ran is a part of their time that no
-    chance is in: the share is not below that.
+    (waited + slept * hits / knocks) / (waited + slept). What it waited beyond a switch interval while items ran is a
+    part of their time that no chance is in, and the share is not below that: then it had asked for the GIL, which goes
+    to whoever asked as soon as it is let go of. Before that, items that let go of it for a moment take it back unseen.
 
     Args:
         knocks: what was heard.
@@ -103,8 +105,9 @@ def held_share(knocks: Iterable[Knock], spans: Sequence[tuple[float, float]]) ->
         if knock.held:
             hits += 1
             waited += knock.waited
+            asked = knock.at + _SWITCH_SECONDS
             during = spans[place : bisect_right(starts, reached)]
-            known += covered_seconds((max(start, knock.at), min(end, reached)) for start, end in during)
+            known += covered_seconds((max(start, asked), min(end, reached)) for start, end in during)
     if count == 0 or waited + slept <= 0:
         return None
     by_count = hits / count
