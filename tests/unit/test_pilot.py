@@ -398,8 +398,8 @@ class InCompany(World):
 def test_a_stage_that_is_ahead_compares_nothing(name: str) -> None:
     """To be quicker would bring nothing: shapes are compared once the next stage wants more."""
     works = {"python": WORKS["python"], "many-lanes": Work(held=0.002, wait=0.05)}
-    for ahead_until, workers in ((1 << 60, {1}), (2000, {1, 2}), (0, {1, 2})):
-        world = InCompany(works[name], 6000, taken=0.0, ahead_until=ahead_until)
+    for ahead_until, workers in ((1 << 60, {1}), (1000, {1, 2}), (0, {1, 2})):
+        world = InCompany(works[name], 3000, taken=0.0, ahead_until=ahead_until)
         pilot = world.run()
         assert {shape.workers for shape in world.shapes} == workers, ahead_until
         if ahead_until == 1 << 60 and name == "python":
