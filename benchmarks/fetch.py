@@ -5,13 +5,14 @@
 nginx on loopback, started here, serves JPEGs of about 80 KB; latency is in the server. Peers that are not installed are
 left out. The two sides of a row take turns A B B A, each in a fresh process and a new folder that is removed; a row
 shows medians, and the median ratio of their times (peer over poolwise: above 1, poolwise is quicker). Folders are in
-memory where there is /dev/shm, or where --folder says: making a file on a disk may cost most of the time, of all tools.
+memory where there is /dev/shm, or where --folder says: on a disk from which many files were just removed, as they are
+here after each side, making one may cost most of the time, of all tools.
 
     few        15 files, 50 ms: a library call, imports done; beside requests one by one, and requests in the default
                ThreadPoolExecutor; and over the floor of one round. Goals: 10, 2.2; at most 1.4 times the floor
     latency    2,000 files, 50 ms: whole processes at default options, beside `aria2c -j128` (goal 2.8),
                `curl -Z --parallel-max 128` (1.4), img2dataset (3.5), wget2, a urllib3 pool of 128 threads (0.85);
-               and pycurl on one thread that checks nothing but hashes each body: what is left to any Python program
+               and pycurl on one thread that only hashes and stores each body: what engine, checks and journal come on top of
     quick      4,000 files, no latency: aria2c (goal 2.5), curl (0.9), img2dataset (3)
     slots      a server that serves 40 at a time in 100 ms each: files a second over its 400. Goal: 0.9
     bucket     a server that takes 400 a second, and answers 429 above: files a second over that (goal 0.9), refused
