@@ -12,7 +12,7 @@ here after each side, making one may cost most of the time, of all tools.
                ThreadPoolExecutor; and over the floor of one round. Goals: 10, 2.2; at most 1.4 times the floor
     latency    2,000 files, 50 ms: whole processes at default options, beside `aria2c -j128` (goal 2.8),
                `curl -Z --parallel-max 128` (1.4), img2dataset (3.5), wget2, a urllib3 pool of 128 threads (0.85);
-               and pycurl on one thread that only hashes and stores each body: what engine, checks and journal come on top of
+               and pycurl on one thread that only hashes and stores: engine, checks and journal come on top of that
     quick      4,000 files, no latency: aria2c (goal 2.5), curl (0.9), img2dataset (3)
     slots      a server that serves 40 at a time in 100 ms each: files a second over its 400. Goal: 0.9
     bucket     a server that takes 400 a second, and answers 429 above: files a second over that (goal 0.9), refused
