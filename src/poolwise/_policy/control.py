@@ -391,7 +391,7 @@ class LaneController:
     def _end_slow_start(self, lanes: int) -> None:
         """Grow on from the last lanes that clearly paid, measured with more care: so far the short items came first."""
         self._slow_start = False
-        if self._lanes == self._first:  # What fewer did was known beforehand.
+        if self._lanes == self._first or self._free:  # What fewer did was known beforehand; fewer would spare nobody.
             return self.restart(self._window.now)
         self._start_growth()
         self._proven = lanes > self._first

@@ -45,7 +45,8 @@ _LETS_GO = 0.5  # Share of the time with the GIL held below which it cannot be w
 _FREE = 0.67  # The same where as many lanes as cores compute.
 _IDLE = 0.4  # Share of one core below which lanes that do not help are held back by something inside the process.
 _MANY_SECONDS = 0.05  # What many lanes must have run for, to tell of the items.
-_PATIENT_LOOKS = 3  # In a row, before growth has ended.
+_PATIENT_LOOKS = 3  # In a row.
+_EARLY_LOOKS, _EARLY_SECONDS = 2, 1.0  # While lanes still grow: looks in a row, and what is left for one process.
 _PROMISING = 1.2  # Of worker processes, where the lanes use a process up: the cores that are left, over those in use.
 _MUCH = 0.2  # Waiting share of mixed work from which on the lane controller looks for more than the roofs ask for.
 _FEWEST_ITEMS, _ENOUGH_SECONDS = 4, 0.1  # That tell of work which does not clearly wait.
@@ -131,7 +132,6 @@ class Pilot:
         self._look_at = 0.0
         self._quiet_by: float | None = None  # The other stages of a pipeline will have drained, or are let be.
         self._steady: tuple[float, int] | None = None
-        self._full_looks = 0  # In a row, whatever the lanes were.
         self._decided_after: int | None = None
         self._serial: float | None = None
         self._rates: dict[str, float] = {}
@@ -346,13 +346,12 @@ class Pilot:
         size = gauge.size if gauge is not None else None
         rate = self._rate_now(self._demands, facts)
         promised = max(rate, *(rival.predicted for rival in rivals if math.isfinite(rival.predicted)))
-        response = self._demands.response
         self._trial = Trial(
             base,
             rate,
             rivals,
             size,
-            base_spread=response.high / max(response.low, 1e-9),
+            base_spread=_spread_of(self._demands),
             window_seconds=self._window_seconds(promised, facts),
             lets_go=self._lets_go(self._demands, promised),
         )
@@ -409,6 +408,7 @@ class Pilot:
                 worth = [each for each in self._rivals(self._demands) if self._repays(each, self._demands, facts)]
                 if worth and worth[0].shape != current.shape:
                     return self._start_trial(worth, facts)
+            trial.guess_base(self._rate_now(self._demands, facts), _spread_of(self._demands))
         self._moved = self.shape != current.shape
         self.shape = current.shape
         trial.begin(facts.now)
@@ -427,6 +427,7 @@ class Pilot:
         reasons = [f"tried on real items: {told}"]
         if self._control is not None and not best.children:  # Worker processes were no better: go on as before.
             self._control.restart(facts.now)
+            self._escalated = self._control.settled  # Else it is asked again when that is so.
             return self._begin_lanes(facts, reasons)
         waits = demands.wait_share > (0.15 if kind_of(demands) in ("io", "unknown") else _MUCH)
         waits = waits or self._control is not None  # Its lanes were many already.
@@ -549,7 +550,8 @@ class Pilot:
         elif (better := self._look.reconsidered(self._demands, facts.now)) is not None:
             self._demands = better
             self._publish(self.shape, ())
-        control.cores_used_up = self._use.used_up(facts) or self._use.last > _FULL * self.shape.workers
+        self._use.glance(facts, self._all, _FULL)
+        control.cores_used_up = self._use.used_up or self._use.last > _FULL * self.shape.workers
         control.local = self._mixed or self._use.computes(self.shape.workers)
         if facts.starved:
             control.restart(facts.now)
@@ -581,13 +583,15 @@ class Pilot:
 
     def _escalate(self, control: LaneChoice, facts: Facts) -> Move:
         """Where lanes of one process are used up, or held back by something inside it, try worker processes."""
-        use = self._use.look(facts, self.shape, self._all)
+        use, lately = self._use.look(facts, self.shape, self._all), self._use.lately
+        if use is None and lately is not None and lately.looks >= _EARLY_LOOKS:
+            use = lately
         if facts.ahead or use is None or use.per_second <= 0 or self._demands is None:
             return Move(self.shape)
         cores, workers = self.ground.cores, self.ground.most_workers
         blocked = self._demands.loop is not None
-        self._full_looks = self._full_looks + 1 if use.cores > _FULL else 0
-        sure = control.settled or self._full_looks >= _PATIENT_LOOKS  # To begin, to connect, takes CPU as well.
+        # To begin, to connect, takes CPU as well. But lanes need not find their number in a process that is used up.
+        sure = control.settled or (use is lately and not self._rates)
         held = self._demands.held
         lets_go = held is not None and held.high * use.per_second < _LETS_GO  # Its CPU is not what the GIL stands for.
         full = blocked or (use.cores > _FULL and sure and not lets_go)
@@ -605,6 +609,7 @@ class Pilot:
         promise = min(workers, cores / max(cores - use.idle, 1e-9)) if computes else workers
         left = self._left(facts) / use.per_second
         pays = promise >= _PROMISING and left * (1 - 1 / workers) >= 2 * _CHILDREN_SECONDS
+        pays = pays and (control.settled or left >= _EARLY_SECONDS)
         if spread or not (full or stuck) or not pays:
             return Move(self.shape)
         if facts.wire is None and facts.refusal is None:
@@ -667,3 +672,8 @@ class Pilot:
             outside = Roof(name, observed, f"seen: more than {knee} lanes did not pay")
             plan = replace(plan, roofs=tuple(sorted((*plan.roofs, outside), key=lambda roof: roof.per_second)))
         return replace(plan, shape=self.shape, observed=observed)
+
+
+def _spread_of(demands: Demands) -> float:
+    """Return the ends of the response time's interval, the upper over the lower."""
+    return demands.response.high / max(demands.response.low, 1e-9)

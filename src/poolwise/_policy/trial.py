@@ -70,9 +70,6 @@ class Trial:
         self._margin = margin
         self._alike = alike
         self._lets_go = lets_go
-        self._spread = base_spread
-        self._upper = min(math.sqrt(base_spread), _MOST_HOPE)  # Of what the roofs promise, as they are known.
-        self._vague = base_spread > _VAGUE
         self._stale = True  # What is known of the base is no window of it: its first one replaces that.
         self._gauge: Gauge | None = None
         self._drifting = self._repeated = False
@@ -82,6 +79,19 @@ class Trial:
         self.rates: dict[Shape, list[float]] = {base.shape: [base_rate]}
         self._sizes: dict[Shape, float] = {} if base_size is None else {base.shape: base_size}
         self.current: Candidate | None = self._queue.popleft() if self._queue else None
+        self._judge_guess(base_spread)
+
+    def _judge_guess(self, spread: float) -> None:
+        """Note between what ends the rate of the base was guessed, the upper over the lower."""
+        self._spread = spread
+        self._upper = min(math.sqrt(spread), _MOST_HOPE)  # Of what the roofs promise, as they are known.
+        self._vague = spread > _VAGUE
+
+    def guess_base(self, rate: float, spread: float) -> None:
+        """Take in a better guess of what the base does: it ran while rivals were made ready."""
+        if self.untouched:
+            self.rates[self._base.shape] = [rate]
+            self._judge_guess(spread)
 
     @property
     def measuring(self) -> bool:

@@ -41,8 +41,9 @@ class UseMeter:
         self._mark: tuple[float, float, float | None, int, int] | None = None
         self._looks = 0
         self.last = 0.0  # Cores that were used when last looked at.
-        self._idle_mark: tuple[float, float | None] | None = None
-        self._used_up = False
+        self._glance: tuple[float, float | None, float, int] | None = None
+        self.used_up = False  # Hardly a core was idle lately, whatever the shape was and whoever used them.
+        self.lately: Use | None = None  # The same of this process, with as many glances in a row at which it was full.
 
     def add(self, done: Done) -> None:
         """Take in an event: workers tell what they have used."""
@@ -57,15 +58,28 @@ class UseMeter:
         """Say whether this run used most of what so many workers could, when last looked at."""
         return self.last > _COMPUTES * min(workers, self._cores)
 
-    def used_up(self, facts: Facts) -> bool:
-        """Say whether hardly a core was idle lately, whatever the shape was and whoever used them."""
-        before = self._idle_mark
-        if before is None or facts.now - before[0] >= _SECONDS:
-            idle = facts.idle()
-            self._idle_mark = (facts.now, idle)
-            if before is not None and before[1] is not None and idle is not None:
-                self._used_up = (idle - before[1]) / (facts.now - before[0]) < IDLE * self._cores
-        return self._used_up
+    def glance(self, facts: Facts, good: int, full: float) -> None:
+        """Bring `used_up` and `lately` up to date.
+
+        Args:
+            facts: of now.
+            good: items that ended well.
+            full: cores from which on this process is said to be full.
+        """
+        before = self._glance
+        if before is not None and facts.now - before[0] < _SECONDS:
+            return
+        now = self._glance = (facts.now, facts.idle(), facts.cpu_seconds, good)
+        if before is None:
+            return
+        seconds = now[0] - before[0]
+        here = (now[2] - before[2]) / seconds
+        idle = max(0.0, self._cores - here)
+        if before[1] is not None and now[1] is not None:
+            idle = min(idle, (now[1] - before[1]) / seconds)
+            self.used_up = idle < IDLE * self._cores
+        times = 0 if here <= full else 1 if self.lately is None else self.lately.looks + 1
+        self.lately = Use(here, idle, (good - before[3]) / seconds, times)
 
     def look(self, facts: Facts, shape: Shape, good: int) -> Use | None:
         """Return what was used since the last look, or None while it is too early to say; `good` items ended well."""
