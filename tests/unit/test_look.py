@@ -70,11 +70,19 @@ def test_too_few_items_at_a_time_are_no_blocking() -> None:
 
 def test_lanes_in_line_do_not_make_items_longer() -> None:
     """Sixteen coroutines that need 1 ms of the loop and 4 ms of waiting seem to take 16 ms each: they need 5."""
-    look = look_at([(n * 0.001, n * 0.001 + 0.016) for n in range(64)])
-    demands = look.estimate(facts_at(0.08, cpu_seconds=0.064))
+    look = look_at([(n * 0.001, n * 0.001 + 0.016) for n in range(640)])
+    demands = look.estimate(facts_at(0.656, cpu_seconds=0.655))
     assert demands.response.value == pytest.approx(0.001, rel=0.1)  # At least: what is left of 16 - 15 x 1.
-    look = look_at([(n * 0.001, n * 0.001 + 0.020) for n in range(64)])
-    assert look.estimate(facts_at(0.08, cpu_seconds=0.064)).response.value == pytest.approx(0.005, rel=0.1)
+    look = look_at([(n * 0.001, n * 0.001 + 0.020) for n in range(640)])
+    assert look.estimate(facts_at(0.656, cpu_seconds=0.655)).response.value == pytest.approx(0.005, rel=0.1)
+
+
+def test_a_line_is_no_longer_than_what_is_used_allows() -> None:
+    """At 80 % of the loop four stand there, and not all fifteen others: items of 7.2 ms wait for most of that."""
+    look = look_at([(n * 0.0005, n * 0.0005 + 0.0072) for n in range(640)])
+    demands = look.estimate(facts_at(0.32, cpu_seconds=0.256))
+    assert demands.response.value == pytest.approx(0.0072 - 4 * 0.0004, rel=0.01)
+    assert kind_of(demands) == "io"
 
 
 def test_to_stand_in_line_for_a_core_is_no_waiting() -> None:

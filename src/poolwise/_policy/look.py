@@ -331,7 +331,8 @@ class Look:
     def _alone(self, response: Estimate, total: float, held: Estimate | None, facts: Facts) -> Estimate:
         """Return the response time of an item that nobody stands in line with.
 
-        Where N lanes use a resource up, R(N) <= R(1) + (N - 1) D with its demand D (Lazowska et al., ch. 5).
+        Where N lanes nearly use a resource up, R(N) <= R(1) + Q D with its demand D and the Q lanes that stand there:
+        all others at most, and no more than U / (1 - U) at a utilisation U (M/M/1; Lazowska et al., ch. 5 and 6).
         """
         lanes = self.shape.total
         cpu, _, elapsed = self.since_base(facts)
@@ -339,12 +340,14 @@ class Look:
             return response
         cores = 1.0 if self._coroutine else self._cores
         hold = held.value if held is not None else 0.0
-        saturated = hold * lanes > _FULL * response.value
-        saturated = saturated or (not self._children and cpu / elapsed > _FULL * cores)
-        if not saturated:
+        used = hold * lanes / response.value
+        if not self._children:
+            used = max(used, cpu / elapsed / cores)
+        if used <= _FULL:
             return response
+        before = min(lanes - 1, used / (1 - used)) if used < 1 else lanes - 1
         longest = max(total / cores, hold)
-        return Estimate.exact(max(total, hold, response.value - (lanes - 1) * longest))
+        return Estimate.exact(max(total, hold, response.value - before * longest))
 
 
 def is_clear(demands: Demands) -> bool:
