@@ -88,9 +88,9 @@ class Trial:
         self._vague = spread > _VAGUE
 
     def guess_base(self, rate: float, spread: float) -> None:
-        """Take in a better guess of what the base does: it ran while rivals were made ready."""
+        """Take in a better guess of what the base does: it ran while rivals were made ready, which may disturb it."""
         if self.untouched:
-            self.rates[self._base.shape] = [rate]
+            self.rates[self._base.shape] = [rate if self._vague else max(rate, self.mean(self._base.shape))]
             self._judge_guess(spread)
 
     @property
