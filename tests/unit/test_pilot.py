@@ -375,6 +375,39 @@ def test_many_lanes_stay_many_in_worker_processes() -> None:
     assert pilot.stage is Stage.LANES
 
 
+class Escalating(World):
+    """Notes when the run moves to worker processes."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.moves: list[tuple[float, bool]] = []  # Clock reading, and whether the lanes had found their number.
+
+    def _move(self, shape: Shape) -> Shape:
+        moved = super()._move(shape)
+        if moved.workers > shape.workers:
+            control = self.pilot._control
+            assert control is not None
+            self.moves.append((self.now, control.settled))
+        return moved
+
+
+def test_processes_are_tried_while_lanes_grow() -> None:
+    """Lanes that use one process up need not find their number there first."""
+    world = Escalating(Work(held=0.0002, wait=0.005), 30_000, taken=0.0)
+    pilot = world.run()
+    assert pilot.shape.workers == 2
+    assert [settled for _, settled in world.moves] == [False]
+
+
+def test_processes_that_were_tried_early_are_tried_again() -> None:
+    """To begin may take CPU as well; so what was no better then is asked once more, and not a third time."""
+    world = Escalating(Work(held=0.0004, wait=0.005, wire=0.0005), 30_000, taken=0.0)
+    pilot = world.run()
+    assert pilot.shape.workers == 1
+    assert not world.moves[0][1]
+    assert sum("worker processes were tried" in reason for reason in pilot.plan.reasons) == 2
+
+
 def test_a_speedup_is_over_one_lane() -> None:
     """Also where the run begins with all lanes, as it does by hint="cpu"."""
     pilot = World(WORKS["hash"], _items("hash"), options={"limits": Limits(), "hint": "cpu"}).run()

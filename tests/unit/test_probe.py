@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
-from poolwise._runtime.probe import Probe
+import pytest
+
+from poolwise._runtime.probe import Probe, missed_in, switches_of
 
 
 def test_a_knock_that_still_waits_is_heard() -> None:
@@ -12,12 +15,30 @@ def test_a_knock_that_still_waits_is_heard() -> None:
     probe = Probe()
     probe.on = True
     probe._due = time.perf_counter() - 0.4
-    (at, slept, waited, held) = probe.heard()[-1]
+    (at, slept, waited, held, missed) = probe.heard()[-1]
     assert at == probe._due
     assert slept == 0.0
     assert waited >= 0.4
     assert held
+    assert missed == 0  # Of a knocker that nobody knows.
     probe._due = time.perf_counter() + 1.0  # It sleeps.
     assert probe.heard() == []
     probe.on, probe._due = False, time.perf_counter() - 0.4  # Nobody knocks any more.
     assert probe.heard() == []
+
+
+def test_switches_of_a_thread_are_read(tmp_path: Path) -> None:
+    """From the system where it tells them, else they are not known."""
+    folder = tmp_path / "proc/self/task/7"
+    folder.mkdir(parents=True)
+    (folder / "status").write_text("Name:\tx\nvoluntary_ctxt_switches:\t42\nnonvoluntary_ctxt_switches:\t5\n")
+    assert switches_of(7, root=tmp_path) == 42
+    assert switches_of(8, root=tmp_path) is None
+    (folder / "status").write_text("Name:\tx\n")
+    assert switches_of(7, root=tmp_path) is None
+
+
+@pytest.mark.parametrize(("switches", "waited", "missed"), [(1, 0.0, 0), (2, 0.003, 0), (5, 0.016, 0), (45, 0.016, 40)])
+def test_wakes_in_vain_are_told(switches: int, waited: float, missed: int) -> None:
+    """One switch is the sleep, one is the wait for the GIL, and one more for each switch interval of that."""
+    assert missed_in(switches, waited) == missed

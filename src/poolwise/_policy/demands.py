@@ -20,6 +20,7 @@ _WAITING = 0.88  # Waits for more than this share of its time: io.
 BUSY = 0.20  # Waits for less than this: bound by computing.
 _HELD, _FREE = 0.85, 0.20  # Share of the busy time with the GIL held: above it gil, below it cpu.
 _SURELY = 0.80  # The lower end of what is told of work that holds the GIL all the time is not below this.
+_WAKING_SECONDS = 100e-6  # At most, of a thread that waits for the GIL: it gets what is let go of for longer.
 _SWITCH_SECONDS = 0.005  # `sys.getswitchinterval` by default.
 _TRANSFER = 0.5  # Moving an item between processes takes more than this share of its own time.
 _TWO_SIGMA = 2.0
@@ -65,12 +66,20 @@ class Knock:
         slept: seconds asleep before.
         waited: seconds until it had the GIL.
         held: somebody held it.
+        missed: times that the GIL was let go of meanwhile, and was taken again before the thread was awake; 0 where the
+            system does not tell.
     """
 
     at: float
     slept: float
     waited: float
     held: bool
+    missed: int = 0
+
+    @property
+    def surely(self) -> float:
+        """The least share of its wait for which the GIL was held: whenever it was missed, it was let go of briefly."""
+        return max(0.0, 1 - self.missed * _WAKING_SECONDS / self.waited) if self.held and self.waited > 0 else 0.0
 
 
 def held_share(knocks: Iterable[Knock], spans: Sequence[tuple[float, float]]) -> Estimate | None:
@@ -80,7 +89,8 @@ def held_share(knocks: Iterable[Knock], spans: Sequence[tuple[float, float]]) ->
     that find it held is the share of time it is held (PASTA); while it waits it knows that it is held. Together:
     (waited + slept * hits / knocks) / (waited + slept). What it waited beyond a switch interval while items ran is a
     part of their time that no chance is in, and the share is not below that: then it had asked for the GIL, which goes
-    to whoever asked as soon as it is let go of. Before that, items that let go of it for a moment take it back unseen.
+    to whoever asked as soon as it is let go of. Items that let go of it for moments take it back before the thread is
+    awake, so that it may wait for long; for each of those moments as much of the wait tells nothing as waking takes.
 
     Args:
         knocks: what was heard.
@@ -104,10 +114,10 @@ def held_share(knocks: Iterable[Knock], spans: Sequence[tuple[float, float]]) ->
         slept += knock.slept
         if knock.held:
             hits += 1
-            waited += knock.waited
+            waited += knock.waited * knock.surely
             asked = knock.at + _SWITCH_SECONDS
             during = spans[place : bisect_right(starts, reached)]
-            known += covered_seconds((max(start, asked), min(end, reached)) for start, end in during)
+            known += knock.surely * covered_seconds((max(start, asked), min(end, reached)) for start, end in during)
     if count == 0 or waited + slept <= 0:
         return None
     by_count = hits / count

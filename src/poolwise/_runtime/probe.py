@@ -26,6 +26,9 @@ _LEARNING = 0.1
 _OVERDUE_SECONDS = 0.002  # A knock that is so late waits for the GIL, and not for a core.
 
 
+Heard = tuple[float, float, float, bool, int]
+
+
 @dataclass(frozen=True, slots=True)
 class Clocks:
     """Readings of this process.
@@ -77,22 +80,52 @@ def _switch_counter() -> Callable[[], int] | None:
     return lambda: usage(who).ru_nvcsw
 
 
+def switches_of(thread: int, *, root: str | os.PathLike[str] = "/") -> int | None:
+    """Return how often a thread of this process has waited for something, where the system can tell (Linux).
+
+    Args:
+        thread: its native number.
+        root: the directory that holds `proc`.
+    """
+    try:
+        with open(os.path.join(root, f"proc/self/task/{thread}/status"), encoding="ascii", errors="replace") as file:
+            return next(int(line.split()[1]) for line in file if line.startswith("voluntary_ctxt_switches"))
+    except (OSError, StopIteration, ValueError, IndexError):
+        return None
+
+
+def missed_in(switches: int, waited: float) -> int:
+    """Return how often a thread woke in vain while it slept, and then waited for the GIL.
+
+    CPython's `take_gil` waits until the GIL is let go of, or a switch interval long, and then again: a thread that is
+    held up wakes from its sleep, at the end of each interval, and when it is given the GIL. Further times it was let
+    go of, and taken again.
+
+    Args:
+        switches: voluntary ones in that time.
+        waited: seconds for the GIL.
+    """
+    return max(0, switches - 2 - int(waited / sys.getswitchinterval()))
+
+
 class Probe:
     """Knocks while it is on. `start` and `stop` may be called again and again.
 
     Attributes:
-        knocks: (asked, slept, waited, held) of the latest knocks: clock reading when the thread woke, seconds asleep,
-            seconds until it had the GIL, and whether somebody held it.
+        knocks: (asked, slept, waited, held, missed) of the latest knocks: clock reading when the thread woke, seconds
+            asleep, seconds until it had the GIL, whether somebody held it, and how often it was let go of and taken
+            again meanwhile (0 where that is not known).
         on: whether it knocks now.
     """
 
     def __init__(self) -> None:
-        self.knocks: deque[tuple[float, float, float, bool]] = deque(maxlen=_MOST_KNOCKS)
+        self.knocks: deque[Heard] = deque(maxlen=_MOST_KNOCKS)
         self.on = False
         self._stop = threading.Event()
         self._cpu = 0.0
         self._children = _children_clock()
         self._due: float | None = None  # When the knocker should have the GIL back, while it sleeps.
+        self._asleep: tuple[int, int] | None = None  # Its native number then, and its voluntary switches before.
 
     def start(self, rest_seconds: float = 0.0) -> None:
         """Begin to knock; with `rest_seconds`, for `BURST_SECONDS` at a time, with such rests between."""
@@ -110,22 +143,22 @@ class Probe:
         """Read the clocks."""
         return Clocks(time.perf_counter(), time.process_time() - self._cpu, self._children(), self._cpu)
 
-    def heard(self) -> list[tuple[float, float, float, bool]]:
-        """Return the knocks, with the one that waits for the GIL while this is called.
-
-        It may wait for long: items that let go of the GIL for a moment, more often than every switch interval
-        (`sys.getswitchinterval`), take it back before the knocker is awake.
-        """
-        due, now = self._due, time.perf_counter()
+    def heard(self) -> list[Heard]:
+        """Return the knocks, with the one that waits for the GIL while this is called."""
+        due, asleep, now = self._due, self._asleep, time.perf_counter()
         knocks = list(self.knocks)
         if self.on and due is not None and now - due > _OVERDUE_SECONDS:
-            knocks.append((due, 0.0, now - due, True))
+            switches = None if asleep is None else switches_of(asleep[0])
+            # It will wake once more, for the last time.
+            missed = 0 if asleep is None or switches is None else missed_in(switches + 1 - asleep[1], now - due)
+            knocks.append((due, 0.0, now - due, True, missed))
         return knocks
 
     def _knock(self, stop: threading.Event, rest_seconds: float) -> None:
         clock, sleep, cpu_clock = time.perf_counter, time.sleep, time.thread_time
         draw = random.Random().expovariate
         switches = _switch_counter()
+        number = threading.get_native_id()
         idle = _IDLE_SECONDS
         base = self._cpu
         burst_ends = clock() + BURST_SECONDS
@@ -135,6 +168,7 @@ class Probe:
                 burst_ends = clock() + BURST_SECONDS
             wanted = draw(1 / MEAN_SLEEP_SECONDS)
             before = switches() if switches is not None else 0
+            self._asleep = None if switches is None else (number, before)
             started = clock()
             self._due = started + wanted + idle
             sleep(wanted)
@@ -142,9 +176,11 @@ class Probe:
             self._due = None
             # The sleep is one voluntary switch; waiting for the GIL after it is another.
             late = max(0.0, ended - started - wanted)
-            held = switches() - before > 1 if switches is not None else late > 3 * idle + 50e-6
+            woken = switches() - before if switches is not None else 0
+            held = woken > 1 if switches is not None else late > 3 * idle + 50e-6
             waited = max(0.0, late - idle) if held else 0.0
             if not held:  # How late a timer wakes a thread that nobody holds up.
                 idle += _LEARNING * (late - idle)
-            self.knocks.append((ended - waited, max(0.0, ended - started - waited), waited, held))
+            slept = max(0.0, ended - started - waited)
+            self.knocks.append((ended - waited, slept, waited, held, missed_in(woken, waited)))
             self._cpu = base + cpu_clock()
