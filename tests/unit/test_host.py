@@ -403,3 +403,11 @@ def test_throttled_seconds(machine: Machine) -> None:
         }
     )
     assert host.throttled_seconds(root=machine.root) == 1.5
+
+
+def test_where_waits_are_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Elsewhere than on Linux nobody tells how often a thread has waited."""
+    if (count := host.switch_counter()) is not None:
+        assert count() >= 0
+    monkeypatch.setitem(sys.modules, "resource", None)
+    assert host.switch_counter() is None

@@ -38,6 +38,7 @@ class Work:
         thread_penalty: throughput of several lanes of a process, over what its roofs allow.
         wire: to send and fetch.
         line: of something that serves one item of all lanes and workers at a time.
+        waits: how often a lane of several of a process waits for something while it executes an item.
     """
 
     held: float = 0.0
@@ -48,6 +49,7 @@ class Work:
     thread_penalty: float = 1.0
     wire: float = 2e-6
     line: float = 0.0
+    waits: int = 0
 
     @property
     def response(self) -> float:
@@ -128,8 +130,9 @@ class World:
                 if self.work.blocks:  # One lane after the other.
                     begun, took = started + number * each * self.work.blocks, each * self.work.blocks
                 clocks = [(begun + took * n / each, took / each, cpu / each) for n in range(each)]
+                waits = each * self.work.waits if shape.lanes > 1 else 0
                 self.pilot.observe(
-                    Done(batch, 0, [None] * each, {}, worker, number, begun, took, cpu, clocks),
+                    Done(batch, 0, [None] * each, {}, worker, number, begun, took, cpu, clocks, waits=waits),
                     0,
                     started + seconds,
                 )
@@ -475,9 +478,12 @@ def test_lanes_in_a_line_are_not_made_more(line: float, held: bool) -> None:
     assert (max(shape.total for shape in world.shapes) > 12) is not held, world.shapes
 
 
-@pytest.mark.parametrize(("held", "kept", "tried"), [(0.0, 0.8, False), (0.0, 0.45, True), (0.003, 0.8, True)])
-def test_processes_are_tried_only_for_what_threads_lack(held: float, kept: float, tried: bool) -> None:
-    """What keeps threads that let go of the GIL from their promise, such as memory, keeps processes too."""
-    world = World(Work(held=held, free=0.008 - held, thread_penalty=kept), 1000)
+@pytest.mark.parametrize(
+    ("held", "kept", "waits", "tried"),
+    [(0.0, 0.8, 0, False), (0.0, 0.45, 0, True), (0.003, 0.8, 0, True), (0.0, 0.8, 5, True)],
+)
+def test_processes_are_tried_only_for_what_threads_lack(held: float, kept: float, waits: int, tried: bool) -> None:
+    """What keeps threads that let go of the GIL from their promise binds processes too, where it is no lock."""
+    world = World(Work(held=held, free=0.008 - held, thread_penalty=kept, waits=waits), 1000)
     world.run()
     assert any(shape.workers > 1 for shape in world.shapes) == tried, world.shapes

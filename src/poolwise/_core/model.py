@@ -330,6 +330,8 @@ class Done:
         bytes: size of the items and values (see `Limits.buffered_bytes`), 0 where not known.
         resident_bytes: of the worker process, 0 where not known.
         process_cpu_seconds: CPU that the worker process has used since it began, in all its threads; 0 where not known.
+        waits: how often the thread of a lane of this process waited for something (a lock, the GIL, a file) since the
+            batch began, told when it is over; 0 where not known.
     """
 
     batch_id: int
@@ -347,6 +349,7 @@ class Done:
     bytes: int = 0
     resident_bytes: int = 0
     process_cpu_seconds: float = 0.0
+    waits: int = 0
 
 
 @dataclass(frozen=True, slots=True)

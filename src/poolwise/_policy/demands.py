@@ -228,4 +228,4 @@ def _by_held(share: Estimate) -> Kind:
         return "gil" if share.low > _SURELY else "unknown"
     if share.value <= _FREE:
         return "cpu" if share.high < 0.5 else "unknown"
-    return "mixed" if share.high - share.low < 0.6 else "unknown"
+    return "mixed" if share.high - share.low < 0.6 and share.low > _FREE / 2 else "unknown"

@@ -37,6 +37,7 @@ class Gauge:
         items: executions that ended well and count.
         busy_seconds: CPU seconds of all executions seen, or wall seconds where CPU is not known.
         seen: all executions seen.
+        waits: of their lanes' threads, see `Done.waits`.
     """
 
     def __init__(self, lanes: int, since: float, *, children: bool) -> None:
@@ -45,6 +46,7 @@ class Gauge:
         self.items = 0
         self.seen = 0
         self.busy_seconds = 0.0
+        self.waits = 0
         self._children = children
         self._tracks: dict[tuple[int, int], _Track] = {}
 
@@ -53,6 +55,7 @@ class Gauge:
         if done.started < self.since or (done.worker > 0) is not self._children or not done.values:
             return
         self.seen += len(done.values)
+        self.waits += done.waits
         self.busy_seconds += done.seconds if done.cpu_seconds is None else done.cpu_seconds
         lane = (done.worker, done.lane)
         ended = done.started + done.seconds

@@ -22,7 +22,10 @@ _CLOSE_BEHIND = 1.25  # unless the costlier one stays so far behind what it must
 _VAGUE = 1.5  # Ends of an interval, one over the other, from which on it decides nothing.
 _MOST_LOOKS = 3  # Windows of two shapes between which it is in doubt.
 _UNLIKE = 1.25  # So are two of which the better had items smaller by this: cost may drift along the input.
-_ALIKE_KEPT = 0.7  # Threads that keep so much of their promise, where the GIL is no matter, leave processes no gain.
+_ALIKE_KEPT = (
+    0.6  # Threads that keep so much of their promise, and hardly wait for each other, leave processes no gain.
+)
+_WAITS_PER_SECOND = 150  # Of a lane that computes, from which on it is a lock, or the GIL, that holds it back.
 _FAR = 2.0  # What is so many times behind needs no long second look.
 _HELD_UP, _GAINED = 0.5, 1.5  # Lanes stand in a line that keep a smaller share of their promise, and gain less by it.
 _STALLED = 1.5  # A window in which so many times less ended than in those before, and too little, is repeated once.
@@ -76,6 +79,7 @@ class Trial:
         self._longest_seconds = 0.0  # Of a window.
         self._opened = self._began = 0.0  # When the shape was taken, and when its window began.
         self._good = 0  # What has ended well since.
+        self._waits: dict[Shape, float] = {}  # A second, of each lane, in the latest window.
         self.rates: dict[Shape, list[float]] = {base.shape: [base_rate]}
         self._sizes: dict[Shape, float] = {} if base_size is None else {base.shape: base_size}
         self.current: Candidate | None = self._queue.popleft() if self._queue else None
@@ -183,6 +187,7 @@ class Trial:
             self._sizes.pop(current.shape, None)
         self.rates.setdefault(current.shape, []).append(rate)
         self._longest_seconds = max(self._longest_seconds, elapsed)
+        self._waits[current.shape] = gauge.waits / max(gauge.covered_seconds, SHORTEST_SECONDS)
         if gauge.size is not None:
             self._sizes.setdefault(current.shape, gauge.size)
         self._gauge = None
@@ -216,11 +221,12 @@ class Trial:
             self.current = self._fewer(best)
 
     def _is_matched(self, rival: Candidate) -> bool:
-        """Say whether threads were seen to do about what as many lanes in child processes can."""
+        """Say whether threads were seen to do about what as many lanes in child processes can, and not for a lock."""
         if not (self._lets_go and rival.children):
             return False
         threads = (shape for shape in self.rates if not self._known[shape].children and shape != self._base.shape)
-        return any(shape.total >= rival.shape.total and self.kept(shape) >= _ALIKE_KEPT for shape in threads)
+        freely = (shape for shape in threads if self._waits.get(shape, 0.0) < _WAITS_PER_SECOND)
+        return any(shape.total >= rival.shape.total and self.kept(shape) >= _ALIKE_KEPT for shape in freely)
 
     def _fewer(self, best: Candidate) -> Candidate | None:
         """Return half as many lanes as the best shape, where those stand in a line: they may do as well."""

@@ -14,7 +14,7 @@ import math
 import os
 import re
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from poolwise import __version__
@@ -200,6 +200,18 @@ def delayed_seconds(*, root: str | os.PathLike[str] = "/") -> float | None:
     fields = [_read(os.path.join(folder, thread, "schedstat")).split() for thread in threads]
     told = [int(each[1]) for each in fields if len(each) > 1 and each[1].isdigit()]  # Some have ended meanwhile.
     return sum(told) / 1e9 if told else None
+
+
+def switch_counter() -> Callable[[], int] | None:
+    """Return what counts how often the calling thread has waited, where the system can tell (Linux)."""
+    try:
+        import resource
+
+        who = resource.RUSAGE_THREAD
+    except (ImportError, AttributeError):
+        return None
+    usage = resource.getrusage
+    return lambda: usage(who).ru_nvcsw
 
 
 def throttled_seconds(*, root: str | os.PathLike[str] = "/") -> float:

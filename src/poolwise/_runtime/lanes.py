@@ -28,6 +28,7 @@ from typing import Any, Protocol
 from poolwise._core.errors import sentence_of
 from poolwise._core.model import Batch, Done, Failure, Lost, Running, Spec, class_name
 from poolwise._runtime import allocator
+from poolwise._runtime.host import switch_counter
 
 BATCH, POSITION, PHASE, STARTED = range(4)
 SLOT_WORDS = 4
@@ -45,6 +46,7 @@ NO_PULSE_SECONDS = 0.5
 
 _clock = time.perf_counter
 _cpu_clock = time.thread_time
+_waits = switch_counter() or (lambda: 0)
 
 in_lane: contextvars.ContextVar[bool] = contextvars.ContextVar("poolwise_in_lane", default=False)
 """Whether this code runs in one of several lanes: a run started here must not multiply them."""
@@ -137,7 +139,7 @@ class _Run:
 
     __slots__ = (
         "batch", "begun", "clocks", "cpu_started", "end", "failures", "flushed", "over", "queue", "recalled", "started",
-        "values",
+        "values", "waits_before",
     )  # fmt: skip
 
     def __init__(self, batch: Batch) -> None:
@@ -150,6 +152,7 @@ class _Run:
         self.flushed = 0
         self.begun = self.started = _clock()  # `started` moves on with each part that is sent.
         self.cpu_started: float | None = None
+        self.waits_before = 0
         self.over = False
         self.recalled = False
 
@@ -287,7 +290,7 @@ class LaneGroup:
         failures = {position: run.failures[position] for position in tuple(run.failures) if first <= position < count}
         refuse_lazy_values(values, failures, first)
         now = _clock()
-        seconds, cpu_seconds, clocks = now - run.started, None, None
+        seconds, cpu_seconds, clocks, waits = now - run.started, None, None, 0
         if run.clocks is not None:
             clocks = run.clocks[first:count]
             seconds = sum(clock[1] for clock in clocks)
@@ -296,10 +299,11 @@ class LaneGroup:
                 cpu_seconds = sum(clock[2] or 0.0 for clock in clocks)
             else:  # The lane's thread alone can read its CPU clock: what the ticker sends says 0, the last part all.
                 cpu_seconds = _cpu_clock() - run.cpu_started if final else 0.0
+            waits = _waits() - run.waits_before if final else 0
         self.emit(
             Done(
                 run.batch.id, first, values, failures, self.worker, lane.number, run.started,
-                seconds, cpu_seconds, clocks, returned, final,
+                seconds, cpu_seconds, clocks, returned, final, waits=waits,
             )
         )  # fmt: skip
         run.flushed, run.started, run.recalled = count, now, False
@@ -355,7 +359,7 @@ class LaneGroup:
     def execute(self, lane: Lane, batch: Batch) -> None:
         """Run a batch in this thread."""
         run = self.begin(lane, batch)
-        run.cpu_started = _cpu_clock()
+        run.cpu_started, run.waits_before = _cpu_clock(), _waits()
         lane.slot[POSITION] = 0
         if run.clocks is None:
             self._unclocked(lane.slot, run)

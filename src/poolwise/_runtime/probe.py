@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+from poolwise._runtime.host import switch_counter
 from poolwise._runtime.lanes import start_unattended
 
 MEAN_SLEEP_SECONDS = 0.001
@@ -66,18 +67,6 @@ def _children_clock() -> Callable[[], float]:
         return used.ru_utime + used.ru_stime
 
     return read
-
-
-def _switch_counter() -> Callable[[], int] | None:
-    """Return what counts this thread's voluntary context switches, where the system can tell (Linux)."""
-    try:
-        import resource
-
-        who = resource.RUSAGE_THREAD
-    except (ImportError, AttributeError):
-        return None
-    usage = resource.getrusage
-    return lambda: usage(who).ru_nvcsw
 
 
 def switches_of(thread: int, *, root: str | os.PathLike[str] = "/") -> int | None:
@@ -157,7 +146,7 @@ class Probe:
     def _knock(self, stop: threading.Event, rest_seconds: float) -> None:
         clock, sleep, cpu_clock = time.perf_counter, time.sleep, time.thread_time
         draw = random.Random().expovariate
-        switches = _switch_counter()
+        switches = switch_counter()
         number = threading.get_native_id()
         idle = _IDLE_SECONDS
         base = self._cpu
