@@ -322,6 +322,15 @@ def test_a_wait_over_many_items_is_known_for_all_of_them() -> None:
     assert held_share([Knock(0.9999, 0.001, 0.001, True)], items) is None  # It had the GIL before the first was over.
 
 
+def test_a_wait_that_began_between_two_items_is_known() -> None:
+    """It counts as no knock, for it was drawn at no moment of an item; but what it saw of one it saw."""
+    knocks = [Knock(0.9990, 0.001, 0.139, True), Knock(1.139, 0.001, 0.012, True)]
+    share = held_share(knocks, [(1.0, 1.15)])
+    assert share is not None
+    assert share.low > 0.90
+    assert held_share(knocks[:1], [(1.0, 1.15)]) is None
+
+
 def test_what_is_let_go_of_all_the_time_is_not_held_for_as_long_as_one_waits() -> None:
     """Three quarters Python and one quarter hashing, by turns of 80 us: a knocker that sleeps on never gets the GIL."""
     knocks = [Knock(1 + n * 0.03, 0.001, 0.029 * (n % 4 > 0), n % 4 > 0, missed=360 * (n % 4 > 0)) for n in range(40)]

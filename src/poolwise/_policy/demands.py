@@ -106,18 +106,19 @@ def held_share(knocks: Iterable[Knock], spans: Sequence[tuple[float, float]]) ->
     for knock in knocks:
         reached = knock.at + knock.waited
         place = bisect_right(starts, knock.at) - 1
-        if place < 0 or knock.at > spans[place][1]:  # It came between two items; did it wait for a whole one?
-            place += 1
-            if place >= len(spans) or reached < spans[place][1]:
-                continue
+        between = place < 0 or knock.at > spans[place][1]  # It came between two items, or before the first.
+        place += between
+        if knock.held:
+            asked = knock.at + _SWITCH_SECONDS
+            during = spans[place : bisect_right(starts, reached)]
+            known += knock.surely * _covered((max(start, asked), min(end, reached)) for start, end in during)
+        if between and (place >= len(spans) or reached < spans[place][1]):
+            continue  # No moment of an item that was drawn by chance, and no whole one that it waited for.
         count += 1
         slept += knock.slept
         if knock.held:
             hits += 1
             waited += knock.waited * knock.surely
-            asked = knock.at + _SWITCH_SECONDS
-            during = spans[place : bisect_right(starts, reached)]
-            known += knock.surely * covered_seconds((max(start, asked), min(end, reached)) for start, end in during)
     if count == 0 or waited + slept <= 0:
         return None
     by_count = hits / count
@@ -130,12 +131,16 @@ def held_share(knocks: Iterable[Knock], spans: Sequence[tuple[float, float]]) ->
 
 
 def covered_seconds(spans: Iterable[tuple[float, float]]) -> float:
-    """Return how long any of the spans, sorted by their starts, lasted."""
+    """Return how long any of the spans, sorted by their starts, lasted; never 0."""
+    return max(_covered(spans), 1e-12)
+
+
+def _covered(spans: Iterable[tuple[float, float]]) -> float:
     covered, reached = 0.0, -math.inf
     for start, end in spans:
         covered += max(0.0, end - max(start, reached))
         reached = max(reached, end)
-    return max(covered, 1e-12)
+    return covered
 
 
 def mean_estimate(count: int, total: float, squares: float) -> Estimate:
