@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from poolwise._core.model import Batch, Done, Event, Spec
+from poolwise._runtime.host import switch_counter
+from poolwise._runtime.lanes import InlineGroup
 from poolwise._runtime.probe import Probe, missed_in, switches_of
 
 
@@ -42,3 +45,16 @@ def test_switches_of_a_thread_are_read(tmp_path: Path) -> None:
 def test_wakes_in_vain_are_told(switches: int, waited: float, missed: int) -> None:
     """One switch is the sleep, one is the wait for the GIL, and one more for each switch interval of that."""
     assert missed_in(switches, waited) == missed
+
+
+def test_a_lane_counts_how_often_its_thread_waited() -> None:
+    """As the system tells it (Linux): five sleeps are five waits at least, however a batch is timed."""
+    for clocked in (True, False):
+        events: list[Event] = []
+        group = InlineGroup(Spec(time.sleep), events.append)
+        for number in range(5):
+            group.put(Batch(number, [number], [0.001], clocked=clocked))
+        while group.run_next():
+            pass
+        waits = sum(event.waits for event in events if isinstance(event, Done))
+        assert waits >= 5 if switch_counter() is not None else waits == 0
