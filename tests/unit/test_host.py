@@ -411,3 +411,14 @@ def test_where_waits_are_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
         assert count() >= 0
     monkeypatch.setitem(sys.modules, "resource", None)
     assert host.switch_counter() is None
+
+
+def test_switches_of_a_thread_are_read(tmp_path: Path) -> None:
+    """From the system where it tells them, else they are not known."""
+    folder = tmp_path / "proc/self/task/7"
+    folder.mkdir(parents=True)
+    (folder / "status").write_text("Name:\tx\nvoluntary_ctxt_switches:\t42\nnonvoluntary_ctxt_switches:\t5\n")
+    assert host.switches_of(7, root=tmp_path) == 42
+    assert host.switches_of(8, root=tmp_path) is None
+    (folder / "status").write_text("Name:\tx\n")
+    assert host.switches_of(7, root=tmp_path) is None

@@ -85,6 +85,15 @@ def test_a_line_is_no_longer_than_what_is_used_allows() -> None:
     assert kind_of(demands) == "io"
 
 
+def test_items_that_a_clock_does_not_see_are_no_accident() -> None:
+    """A coarse clock, or what stood in line for a core taken off, may leave nothing of a response time."""
+    look = look_at([(0.0, 0.0)] * 64)
+    look.was_starved = True  # Else they would be taken to block their loop.
+    demands = look.estimate(facts_at(0.1, cpu_seconds=0.0))
+    assert demands.response.value == 0.0
+    assert kind_of(demands) == "tiny"
+
+
 def test_to_stand_in_line_for_a_core_is_no_waiting() -> None:
     """Items of 1 ms CPU that take 2 ms as others use the cores: they compute; of a sleep nothing is taken away."""
     for slept, kinds in ((0.0, {"gil", "cpu", "unknown"}), (0.02, {"io"})):

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 import pytest
 
 from poolwise._core.model import Batch, Done, Event, Spec
 from poolwise._runtime.host import switch_counter
 from poolwise._runtime.lanes import InlineGroup
-from poolwise._runtime.probe import Probe, missed_in, switches_of
+from poolwise._runtime.probe import Probe, missed_in
 
 
 def test_a_knock_that_still_waits_is_heard() -> None:
@@ -28,17 +27,6 @@ def test_a_knock_that_still_waits_is_heard() -> None:
     assert probe.heard() == []
     probe.on, probe._due = False, time.perf_counter() - 0.4  # Nobody knocks any more.
     assert probe.heard() == []
-
-
-def test_switches_of_a_thread_are_read(tmp_path: Path) -> None:
-    """From the system where it tells them, else they are not known."""
-    folder = tmp_path / "proc/self/task/7"
-    folder.mkdir(parents=True)
-    (folder / "status").write_text("Name:\tx\nvoluntary_ctxt_switches:\t42\nnonvoluntary_ctxt_switches:\t5\n")
-    assert switches_of(7, root=tmp_path) == 42
-    assert switches_of(8, root=tmp_path) is None
-    (folder / "status").write_text("Name:\tx\n")
-    assert switches_of(7, root=tmp_path) is None
 
 
 @pytest.mark.parametrize(("switches", "waited", "missed"), [(1, 0.0, 0), (2, 0.003, 0), (5, 0.016, 0), (45, 0.016, 40)])

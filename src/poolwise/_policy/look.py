@@ -340,7 +340,7 @@ class Look:
             return response
         cores = 1.0 if self._coroutine else self._cores
         hold = held.value if held is not None else 0.0
-        used = hold * lanes / response.value
+        used = hold * lanes / max(response.value, 1e-12)
         if not self._children:
             used = max(used, cpu / elapsed / cores)
         if used <= _FULL:

@@ -214,6 +214,20 @@ def switch_counter() -> Callable[[], int] | None:
     return lambda: usage(who).ru_nvcsw
 
 
+def switches_of(thread: int, *, root: str | os.PathLike[str] = "/") -> int | None:
+    """Return how often a thread of this process has waited for something, where the system can tell (Linux).
+
+    Args:
+        thread: its native number.
+        root: the directory that holds `proc`.
+    """
+    try:
+        with open(os.path.join(root, f"proc/self/task/{thread}/status"), encoding="ascii", errors="replace") as file:
+            return next(int(line.split()[1]) for line in file if line.startswith("voluntary_ctxt_switches"))
+    except (OSError, StopIteration, ValueError, IndexError):
+        return None
+
+
 def throttled_seconds(*, root: str | os.PathLike[str] = "/") -> float:
     """Return for how long CPU quotas have held processes of this one's control groups back; 0 where none is known.
 

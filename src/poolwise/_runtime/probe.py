@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from poolwise._runtime.host import switch_counter
+from poolwise._runtime.host import switch_counter, switches_of
 from poolwise._runtime.lanes import start_unattended
 
 MEAN_SLEEP_SECONDS = 0.001
@@ -27,7 +27,7 @@ _LEARNING = 0.1
 _OVERDUE_SECONDS = 0.002  # A knock that is so late waits for the GIL, and not for a core.
 
 
-Heard = tuple[float, float, float, bool, int]
+Heard = tuple[float, float, float, bool, int]  # See `Probe.knocks`.
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,20 +67,6 @@ def _children_clock() -> Callable[[], float]:
         return used.ru_utime + used.ru_stime
 
     return read
-
-
-def switches_of(thread: int, *, root: str | os.PathLike[str] = "/") -> int | None:
-    """Return how often a thread of this process has waited for something, where the system can tell (Linux).
-
-    Args:
-        thread: its native number.
-        root: the directory that holds `proc`.
-    """
-    try:
-        with open(os.path.join(root, f"proc/self/task/{thread}/status"), encoding="ascii", errors="replace") as file:
-            return next(int(line.split()[1]) for line in file if line.startswith("voluntary_ctxt_switches"))
-    except (OSError, StopIteration, ValueError, IndexError):
-        return None
 
 
 def missed_in(switches: int, waited: float) -> int:
