@@ -256,7 +256,14 @@ class Engine:
             per_item = max(per_item, lanes * self.active_seconds / executed)
         limits, surplus = self.rules.limits, self._pending.surplus
         return window(
-            lanes, per_item, self.meter.mean_bytes, self._budget(), limits.in_flight, known=self._known, surplus=surplus
+            lanes,
+            per_item,
+            self.meter.mean_bytes,
+            self._budget(),
+            limits.in_flight,
+            known=self._known,
+            surplus=surplus,
+            held_seconds=self._held_seconds,
         )
 
     def _budget(self) -> int:
@@ -333,15 +340,26 @@ class Engine:
         if self._draining and not self._drops:
             self._drops = True
             self._pending.drop_after(self._last_started if self._keeps_order else -1)
+        bounds = self._bounds()
         while self._pending.ready and not (self._cancelled or self.paused):
-            size = min(self._batch_size(), self._allowed_starts())
+            size = min(self._batch_size(bounds), self._allowed_starts())
             if size < 1 or len(self._flights) >= self._most_flights(size):
                 return
-            self._launch(self._pending.take(size))
+            self._launch(self._pending.take(size), bounds.flush_seconds)
 
-    def _launch(self, span: Span) -> None:
+    @property
+    def _held_seconds(self) -> float:
+        return self.clock.now() - max(self.started, self.helm.held_from)
+
+    def _bounds(self) -> PackLimits:
+        limits = self.rules.limits
+        return PackLimits(
+            self.shape.total, self.backend.inline, self._held_seconds, limits.in_flight, limits.items_per_worker
+        )
+
+    def _launch(self, span: Span, flush_seconds: float) -> None:
         clocked = clock_each(self.meter.mean_seconds, timeout=self.rules.spec.timeout is not None)
-        batch = Batch(next(self._ids), span.indexes, span.items, span.attempt, span.alone, clocked)
+        batch = Batch(next(self._ids), span.indexes, span.items, span.attempt, span.alone, clocked, flush_seconds)
         if self._bucket is not None:
             self._bucket.take(len(batch))
         self._last_started = max(self._last_started, batch.indexes[-1])
@@ -354,11 +372,9 @@ class Engine:
         over = self._draining and self._input_over
         return over and not (self._flights or self._inbox) and self._pending.empty
 
-    def _batch_size(self) -> int:
+    def _batch_size(self, bounds: PackLimits) -> int:
         if self._pending.singly:
             return 1
-        limits = self.rules.limits
-        bounds = PackLimits(self.shape.total, self.backend.inline, limits.in_flight, limits.items_per_worker)
         remaining: int | None = None
         if self._input_over:
             remaining = self._pending.count

@@ -64,6 +64,10 @@ class Helm(Protocol):
     def ground(self) -> Ground | None:
         """What there is to choose from, where anything is chosen."""
 
+    @property
+    def held_from(self) -> float:
+        """The clock reading from which on the shape is held; infinity while others may be compared with it."""
+
     def start(self) -> Shape:
         """Return the shape to open the backend with."""
 
@@ -109,6 +113,7 @@ class FixedHelm:
     patience = float("inf")
     probe_seconds = 0.0
     held = None
+    held_from = float("-inf")
     ground = None
     deciding = measuring = False
 
@@ -200,6 +205,10 @@ class PilotHelm:
     @property
     def patience(self) -> float:
         return _RESTLESS_SECONDS if self.pilot.restless else float("inf")
+
+    @property
+    def held_from(self) -> float:
+        return self.pilot.held_from
 
     @property
     def deciding(self) -> bool:

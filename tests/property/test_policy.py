@@ -20,6 +20,7 @@ lanes = st.integers(1, 300)
 seconds = st.floats(1e-9, 1e4)
 sizes = st.floats(1, 1e10)
 counts = st.integers(1, 10**7)
+held = st.just(-math.inf) | st.floats(-1e4, 1e6)
 
 
 def maybe(strategy: st.SearchStrategy[float]) -> st.SearchStrategy[float | None]:
@@ -31,6 +32,7 @@ pack_limits = st.builds(
     pack.PackLimits,
     lanes=lanes,
     inline=st.booleans(),
+    held_seconds=held,
     in_flight=maybe(counts),
     items_per_worker=maybe(counts),
 )
@@ -53,7 +55,7 @@ def test_batches_keep_every_bound(
     if size == 1:
         return
     assert mean is not None
-    assert size * mean <= pack.batch_seconds(limits.lanes) * (1 + 1e-9)
+    assert size * mean <= limits.batch_seconds * (1 + 1e-9)
     assert size <= growth
     if remaining is not None:
         assert size <= math.ceil(remaining / (2 * limits.lanes))
@@ -99,7 +101,7 @@ def test_depth_is_small(mean: float | None, size: int) -> None:
     """A lane holds at least one batch and never many; nothing waits behind a long one."""
     depth = pack.depth(mean, size)
     assert 1 <= depth <= pack.MOST_DEPTH
-    if mean is None or mean * size >= 2 * pack.BATCH_SECONDS:
+    if mean is None or mean >= 2 * pack.BATCH_SECONDS:
         assert depth == 1
 
 
@@ -128,6 +130,22 @@ def test_windows_feed_every_lane(lanes: int, mean: float | None, buffered_bytes:
     near = window(lanes, mean, None, buffered_bytes, None).near
     assert near == max(4 * lanes, int(2 * batch_seconds(lanes) * lanes / mean) if mean else 0)
     assert 2 * batch_seconds(min(lanes, 42)) == 0.060
+
+
+@given(lanes, held, held)
+def test_batches_are_longer_only_where_a_shape_is_held(lanes: int, one: float, other: float) -> None:
+    """By a twentieth of the time it has been held, up to 90 ms; windows of a comparison stay short."""
+    shorter, longer = (batch_seconds(lanes, seconds) for seconds in sorted((one, other)))
+    usual = batch_seconds(lanes)
+    assert usual <= shorter <= longer <= max(usual, 0.090)
+    assert longer == usual or longer <= 0.05 * max(one, other)
+
+
+@given(pack_limits)
+def test_what_is_finished_is_sent_before_the_batch_should_end(limits: pack.PackLimits) -> None:
+    """So a batch that takes longer than it should delays nothing; in the caller's thread that is no use."""
+    assert limits.flush_seconds < limits.batch_seconds or limits.inline
+    assert limits.flush_seconds >= 0.010
 
 
 @given(lanes, st.integers(0, 10**6))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -109,6 +110,7 @@ class World:
         self.shapes: list[Shape] = [plan.shape]
         self.knocks: list[Knock] = []
         self.random = random.Random(7)
+        self.held: list[tuple[Stage, float]] = []
 
     def run(self) -> Pilot:
         """Run everything; returns the pilot at the end."""
@@ -142,6 +144,7 @@ class World:
             self._knock(shape, started, seconds)
             self.now = started + seconds
             shape = self._move(shape)
+            self.held.append((self.pilot.stage, self.now - self.pilot.held_from))
         return self.pilot
 
     def _knock(self, shape: Shape, started: float, seconds: float) -> None:
@@ -339,6 +342,17 @@ def test_a_held_shape_is_left_when_the_items_change(first: str, then: str, check
 def test_a_held_shape_stays_while_the_items_stay(name: str) -> None:
     """Nothing is measured anew for no reason."""
     assert not _changed(World(WORKS[name], min(_items(name, seconds=20), 400_000)).run())
+
+
+def test_a_shape_is_held_only_while_nothing_is_compared() -> None:
+    """Batches may be long only then."""
+    start = _items("hash", seconds=2)
+    world = World(WORKS["hash"], start + _items("sleep"), turns_at=start, then=WORKS["sleep"])
+    world.run()
+    seconds = [seconds for stage, seconds in world.held if stage is Stage.HOLD]
+    assert 1.0 < max(seconds) < 3.0
+    assert all(seconds == -math.inf for stage, seconds in world.held if stage is not Stage.HOLD)
+    assert min(seconds) >= 0.0 or min(seconds) == -math.inf  # The items changed, and are to be looked at.
 
 
 def test_the_kind_is_kept_where_only_the_size_of_items_changed() -> None:

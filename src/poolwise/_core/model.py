@@ -299,6 +299,7 @@ class Batch:
         attempt: 1 where these are first executions.
         alone: run it on a worker that runs nothing else (a suspect of having killed a worker).
         clocked: read the clocks for each item.
+        flush_seconds: after which what is finished of it is sent.
     """
 
     id: int
@@ -307,6 +308,7 @@ class Batch:
     attempt: int = 1
     alone: bool = False
     clocked: bool = True
+    flush_seconds: float = 0.025
 
     def __len__(self) -> int:
         return len(self.indexes)

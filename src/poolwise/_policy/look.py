@@ -377,7 +377,7 @@ class Watch:
         self.shape = shape
         self.patience = _PATIENCE if patience is None else patience
         self._lanes = shape.total
-        self._since = since
+        self.since = since
         self._usual_seconds = usual_seconds
         self._usual_cpu: float | None = None
         self._odd = 0
@@ -386,7 +386,7 @@ class Watch:
 
     def add(self, done: Done) -> None:
         """Take in an event."""
-        if done.started < self._since:
+        if done.started < self.since:
             return
         items, seconds, cpu = self._window
         self._window = (

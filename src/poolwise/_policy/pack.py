@@ -1,9 +1,10 @@
 """How many tasks go into a batch, and how many batches wait at a lane.
 
 Capped factoring on decomposed time: b = min(cap / mean, growth, ceil(remaining / 2p)). Factoring (Hummel, Schonberg
-and Flynn, CACM 35(8), 1992) hands out half of what remains in equal parts; the cap (30 ms; more where there are many
-lanes, as the calling process does no more than so many batches a second) keeps results flowing; the growth
-of x2 a round from 1 keeps a wrong first estimate cheap. The mean is the function's own time in a lane, never queueing,
+and Flynn, CACM 35(8), 1992) hands out half of what remains in equal parts; the cap keeps results flowing: 30 ms; more
+where there are many lanes, as the calling process does no more than so many batches a second; and up to 90 ms once a
+shape has been held for a while, when no windows of a comparison have to end soon. The growth of x2 a round from 1 keeps
+a wrong first estimate cheap. The mean is the function's own time in a lane, never queueing,
 pickling or a cold start. Unknown length drops the last term.
 """
 
@@ -13,7 +14,11 @@ from dataclasses import dataclass
 
 BATCH_SECONDS = 0.030
 LANE_SECONDS = 0.0007  # For each lane: 1,400 batches a second keep the calling process busy for a third of its time.
+HELD_BATCH_SECONDS = 0.090  # At most, where a shape is held: each batch costs switches between threads and cores.
+HELD_SHARE = 0.05  # Of the time for which it has been held.
 INLINE_BATCH_SECONDS = 0.005
+INLINE_FLUSH_SECONDS = 0.010
+FLUSH_SHARE = 5 / 6  # Of the time a batch should run; after that what is finished of it is sent.
 QUEUED_SECONDS = 0.012
 MOST_ITEMS = 16_384
 MOST_BATCH_BYTES = 1024 * 1024
@@ -28,19 +33,36 @@ class PackLimits:
     Attributes:
         lanes: all lanes of the shape.
         inline: the lane is the caller's thread, where a long batch delays the consumer.
+        held_seconds: for which that shape has been held; negative while others are compared with it.
         in_flight: `Limits.in_flight`, or None.
         items_per_worker: `Limits.items_per_worker`, or None.
     """
 
     lanes: int
     inline: bool = False
+    held_seconds: float = 0.0
     in_flight: int | None = None
     items_per_worker: int | None = None
 
+    @property
+    def batch_seconds(self) -> float:
+        """How long a batch should run."""
+        return INLINE_BATCH_SECONDS if self.inline else batch_seconds(self.lanes, self.held_seconds)
 
-def batch_seconds(lanes: int) -> float:
-    """Return how long a batch should run, in seconds, where there are that many lanes."""
-    return max(BATCH_SECONDS, LANE_SECONDS * lanes)
+    @property
+    def flush_seconds(self) -> float:
+        """After how long what is finished of a batch should be sent."""
+        return INLINE_FLUSH_SECONDS if self.inline else FLUSH_SHARE * self.batch_seconds
+
+
+def batch_seconds(lanes: int, held_seconds: float = 0.0) -> float:
+    """Return how long a batch should run, in seconds.
+
+    Args:
+        lanes: all lanes of the shape.
+        held_seconds: for which that shape has been held; negative while others are compared with it.
+    """
+    return max(BATCH_SECONDS, LANE_SECONDS * lanes, min(HELD_BATCH_SECONDS, HELD_SHARE * held_seconds))
 
 
 class Packer:
@@ -64,8 +86,7 @@ class Packer:
         """
         if mean_seconds is None:
             return 1
-        target = INLINE_BATCH_SECONDS if limits.inline else batch_seconds(limits.lanes)
-        wanted = min(target / max(mean_seconds, 1e-9), MOST_ITEMS)
+        wanted = min(limits.batch_seconds / max(mean_seconds, 1e-9), MOST_ITEMS)
         size = min(wanted, self.growth)
         self.growth = max(1.0, min(wanted, self.growth * 2 ** (1 / limits.lanes)))
         if remaining is not None:
@@ -88,10 +109,9 @@ def depth(mean_seconds: float | None, size: int) -> int:
     """
     if mean_seconds is None:
         return 1
-    batch_seconds = max(mean_seconds * size, 1e-6)
-    if batch_seconds >= 2 * BATCH_SECONDS:
+    if mean_seconds >= 2 * BATCH_SECONDS:
         return 1
-    return min(MOST_DEPTH, 1 + max(1, round(QUEUED_SECONDS / batch_seconds)))
+    return min(MOST_DEPTH, 1 + max(1, round(QUEUED_SECONDS / max(mean_seconds * size, 1e-6))))
 
 
 def clock_each(mean_seconds: float | None, *, timeout: bool) -> bool:

@@ -176,6 +176,11 @@ class Pilot:
         """The shape is held, and the items are those for which it was chosen: there is nothing to advance."""
         return self.stage is Stage.HOLD and (self._watch is None or not self._watch.changed)
 
+    @property
+    def held_from(self) -> float:
+        """The clock reading from which on it rests; infinity while it does not."""
+        return self._watch.since if self._watch is not None and self.resting else math.inf
+
     def _new_look(self) -> Look:
         return Look(
             self.shape,

@@ -35,6 +35,7 @@ def window(
     in_flight: int | None,
     known: int = 0,
     surplus: int = 0,
+    held_seconds: float = 0.0,
 ) -> Window:
     """Choose the window.
 
@@ -51,10 +52,11 @@ def window(
             once, as they cost next to nothing. A few: the next one may have to be executed.
         surplus: tasks that wait although lanes may be free: their group is parked, or has as many as its lanes can
             take. So other groups are found behind up to `LOOK_AHEAD` of them; behind more only as these settle.
+        held_seconds: for which the shape has been held, see `batch_seconds`.
     """
     near = max(FEWEST_PER_LANE * lanes, min(known, MOST_KNOWN))
     if seconds_per_item:
-        near = max(near, int(_BATCHES * batch_seconds(lanes) * lanes / seconds_per_item))
+        near = max(near, int(_BATCHES * batch_seconds(lanes, held_seconds) * lanes / seconds_per_item))
     near += min(surplus, LOOK_AHEAD)
     far = near
     if mean_bytes:

@@ -3,8 +3,8 @@
     queue of batches ──> lane (a thread, or an asyncio task) ──> Done events through `emit`
                             │  slot: batch, position, phase, started   (read by the engine, and by the parent
                             │                                           of a process that died)
-                         ticker: after 25 ms what is finished is sent, after 100 ms what is not started is given back
-                                   (later where there are many lanes)
+                         ticker: after `Batch.flush_seconds` what is finished is sent, after 100 ms or three times
+                                   that what is not started is given back
 
 A lane takes the items of its batch from a deque with `popleft`; the ticker takes back from the other end with `pop`.
 Both are atomic, so an item is either started or given back, and no lock is taken for an item.
@@ -36,11 +36,10 @@ IDLE, LOADING, RUNNING, SENDING, EXECUTING = range(5)  # EXECUTING: a coroutine 
 BEGUN = (RUNNING, EXECUTING)
 _WORD = 0x7FFF_FFFF  # Slot words have 32 bits: memoryview writes those five times as fast as 64.
 
-FLUSH_SECONDS = 0.025
-LANE_FLUSH_SECONDS = 0.0007  # For each lane, where that is more: the calling process takes in only so much a second.
 RECALL_SECONDS = 0.1
-INLINE_RECALL_SECONDS = 0.01
+_TICK_SECONDS = 0.025  # Where no batch says otherwise.
 _LEAVE_SECONDS = 0.02
+_FLUSHES_BEFORE_RECALL = 3
 _AT_ONCE = 4
 NO_PULSE_SECONDS = 0.5
 
@@ -181,8 +180,6 @@ class LaneGroup:
         load: unpacks the items of a batch.
     """
 
-    recall_seconds = RECALL_SECONDS
-
     def __init__(self, spec: Spec, emit: Emit, *, worker: int = 0, load: Load = as_they_are) -> None:
         self.spec = spec
         self.emit = emit
@@ -230,24 +227,30 @@ class LaneGroup:
     def tick(self, now: float) -> bool:
         """Send what is finished and give back what waits too long; returns whether there may be more to do."""
         busy = self._give_back_queue(now)
-        lull = max(FLUSH_SECONDS, LANE_FLUSH_SECONDS * len(self.lanes))
-        recall_seconds = self.recall_seconds if lull == FLUSH_SECONDS else max(self.recall_seconds, 3 * lull)
         for lane in tuple(self.lanes):
             run = lane.run
             if run is None or len(run.batch) == 1:
                 continue
             busy = True
             age = now - run.begun
-            if age >= min(lull, recall_seconds):
-                self._flush(lane, run, recall=age >= recall_seconds)
+            if age >= run.batch.flush_seconds:
+                self._flush(lane, run, recall=age >= self._recall_seconds(run.batch))
         return busy
+
+    def _recall_seconds(self, batch: Batch) -> float:
+        """Return after how long what is not started of a batch is given back."""
+        return max(RECALL_SECONDS, _FLUSHES_BEFORE_RECALL * batch.flush_seconds)
+
+    def _tick_seconds(self) -> float:
+        runs = [lane.run for lane in tuple(self.lanes)]
+        return min((run.batch.flush_seconds for run in runs if run is not None), default=_TICK_SECONDS)
 
     def _give_back_queue(self, now: float) -> bool:
         """In a worker whose lanes are all stuck: batches behind them can run elsewhere. Says whether any wait."""
         if not self.worker or self.idle_queue():
             return False
         runs = [lane.run for lane in tuple(self.lanes)]
-        if runs and all(run is not None and now - run.begun >= self.recall_seconds for run in runs):
+        if runs and all(run is not None and now - run.begun >= self._recall_seconds(run.batch) for run in runs):
             for batch in self.take_back():
                 self.give_back(batch)
             return False
@@ -421,7 +424,6 @@ class LaneGroup:
         self._ticks.set()
 
     def _tick_on(self) -> None:
-        period = min(FLUSH_SECONDS, self.recall_seconds)
         pause = threading.Event()
         while True:
             self._ticks.wait()
@@ -430,7 +432,7 @@ class LaneGroup:
             self._ticks.clear()
             quiet = 0
             while quiet < 4 and not self._closed:
-                pause.wait(period)
+                pause.wait(self._tick_seconds())
                 quiet = 0 if self.tick(_clock()) else quiet + 1
 
     def close(self) -> None:
@@ -528,12 +530,13 @@ if hasattr(os, "register_at_fork"):
 class InlineGroup(LaneGroup):
     """`1x1`: one lane, in the thread that calls `run_next`."""
 
-    recall_seconds = INLINE_RECALL_SECONDS
-
     def __init__(self, spec: Spec, emit: Emit) -> None:
         super().__init__(spec, emit)
         self.lanes = [Lane(0, [0] * SLOT_WORDS)]
         self.count = 1
+
+    def _recall_seconds(self, batch: Batch) -> float:
+        return batch.flush_seconds  # Who waits for these results is the one who executes the rest.
 
     def run_next(self) -> bool:
         """Execute one queued batch; False where there is none."""

@@ -236,8 +236,8 @@ class ProcessSite(Site):
         label, descriptors = worker.segments.send(parcel, give_all=False)
         worker.batches[batch.id] = batch
         worker.assigned += len(batch)
-        count = len(column[1])
-        self._send(worker, ("batch", batch.id, count, batch.clocked, column, label, definitions), descriptors)
+        how = (batch.clocked, batch.flush_seconds)
+        self._send(worker, ("batch", batch.id, len(column[1]), how, column, label, definitions), descriptors)
 
     def _refuse(self, batch: Batch, position: int, sentence: str) -> None:
         """Give back the tasks from the first argument on that cannot be pickled; one that is first of all fails."""

@@ -161,12 +161,12 @@ class _Worker:
                 message = self.channel.receive()
                 kind = message[0]
                 if kind == "batch":
-                    _, identity, count, clocked, column, label, definitions = message
+                    _, identity, count, (clocked, flush_seconds), column, label, definitions = message
                     if definitions:
                         wire.add_definitions(definitions)
                         self.known_classes |= definitions.keys()
                     packed: Any = (column, self.segments.receive(label), label)
-                    group.put(Batch(identity, range(count), packed, clocked=clocked))
+                    group.put(Batch(identity, range(count), packed, clocked=clocked, flush_seconds=flush_seconds))
                 elif kind == "lanes":
                     group.resize(message[1])
                 elif kind == "back":
