@@ -286,6 +286,8 @@ class PilotHelm:
             self._unsettle()
         if move.knock is not self._probe.on and self._settled_at is None:
             (self._probe.start if move.knock else self._probe.stop)()
+        if move.prepare:
+            self._backend.prepare()
         if move.warm != self._warm:
             self._warm, self._ready = move.warm, False
             self._warm_up()

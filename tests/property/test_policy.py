@@ -134,11 +134,11 @@ def test_windows_feed_every_lane(lanes: int, mean: float | None, buffered_bytes:
 
 @given(lanes, held, held)
 def test_batches_are_longer_only_where_a_shape_is_held(lanes: int, one: float, other: float) -> None:
-    """By a twentieth of the time it has been held, up to 90 ms; windows of a comparison stay short."""
+    """By a tenth of the time it has been held, up to 90 ms; windows of a comparison stay short."""
     shorter, longer = (batch_seconds(lanes, seconds) for seconds in sorted((one, other)))
     usual = batch_seconds(lanes)
     assert usual <= shorter <= longer <= max(usual, 0.090)
-    assert longer == usual or longer <= 0.05 * max(one, other)
+    assert longer == usual or longer <= 0.10 * max(one, other)
 
 
 @given(pack_limits)

@@ -111,6 +111,7 @@ class World:
         self.knocks: list[Knock] = []
         self.random = random.Random(7)
         self.held: list[tuple[Stage, float]] = []
+        self.prepared_at: list[float] = []
 
     def run(self) -> Pilot:
         """Run everything; returns the pilot at the end."""
@@ -160,6 +161,8 @@ class World:
             self.asked = True
             move = self.pilot.advance(self._facts())
         assert isinstance(move, Move)
+        if move.prepare:
+            self.prepared_at.append(self.now - 100.0)
         if move.warm is not None and self.warm_since is None:
             self.warm_since = self.now
         if move.shape != shape:
@@ -344,6 +347,17 @@ def test_a_held_shape_stays_while_the_items_stay(name: str) -> None:
     assert not _changed(World(WORKS[name], min(_items(name, seconds=20), 400_000)).run())
 
 
+@pytest.mark.parametrize(
+    ("name", "seconds", "early"), [("python", 4, True), ("hash", 4, False), ("sleep", 4, False), ("python", 0.3, False)]
+)
+def test_what_holds_the_gil_and_lasts_has_workers_prepared(name: str, seconds: float, early: bool) -> None:
+    """Once, and before they are sure to be tried."""
+    world = World(WORKS[name], _items(name, seconds=seconds))
+    world.run()
+    assert len(world.prepared_at) == early
+    assert all(0.0 < at < 0.05 for at in world.prepared_at)
+
+
 def test_a_shape_is_held_only_while_nothing_is_compared() -> None:
     """Batches may be long only then."""
     start = _items("hash", seconds=2)
@@ -351,7 +365,11 @@ def test_a_shape_is_held_only_while_nothing_is_compared() -> None:
     world.run()
     seconds = [seconds for stage, seconds in world.held if stage is Stage.HOLD]
     assert 1.0 < max(seconds) < 3.0
-    assert all(seconds == -math.inf for stage, seconds in world.held if stage is not Stage.HOLD)
+    compared = (Stage.PROBE, Stage.TRIAL)
+    assert all(seconds == -math.inf for stage, seconds in world.held if stage in compared)
+    grown = [seconds for stage, seconds in world.held if stage is Stage.LANES]
+    assert grown[0] == -math.inf  # Their number is to be found.
+    assert grown[-1] > 0.1
     assert min(seconds) >= 0.0 or min(seconds) == -math.inf  # The items changed, and are to be looked at.
 
 

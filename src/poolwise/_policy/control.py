@@ -520,7 +520,7 @@ class LaneController:
 
     def _start_hold(self, base: int, rest: int = 0) -> None:
         self._base = base
-        self._rest = rest  # windows until the next probe
+        self._rest = LONGEST_REST if self.cores_used_up else rest  # windows until the next probe
         self._probe: _Probe | None = None
         self._upward = True
         self._fruitless = 0
@@ -614,7 +614,8 @@ class LaneController:
             # What the lanes that go have in hand, and before them, still tells of the time before.
             self._discard = lanes if lanes > self._lanes else max(1, self._backlog) * self._lanes
             if self._window.completed + self._window.failed > LUMPS * self._window.turns:
-                self._heard_at = self._window.now + batch_seconds(lanes)
+                usual = self._window.seconds / max(1, self._window.turns)
+                self._heard_at = self._window.now + max(batch_seconds(lanes), usual)
         self._lanes = lanes
         self._window = _Window(began_at=self._window.now, now=self._window.now)
 

@@ -3,9 +3,9 @@
 Capped factoring on decomposed time: b = min(cap / mean, growth, ceil(remaining / 2p)). Factoring (Hummel, Schonberg
 and Flynn, CACM 35(8), 1992) hands out half of what remains in equal parts; the cap keeps results flowing: 30 ms; more
 where there are many lanes, as the calling process does no more than so many batches a second; and up to 90 ms once a
-shape has been held for a while, when no windows of a comparison have to end soon. The growth of x2 a round from 1 keeps
-a wrong first estimate cheap. The mean is the function's own time in a lane, never queueing,
-pickling or a cold start. Unknown length drops the last term.
+shape has been held for a while, or lanes have found their number: no windows of a comparison have to end soon then. The
+growth of x2 a round from 1 keeps a wrong first estimate cheap. The mean is the function's own time in a lane, never
+queueing, pickling or a cold start. Unknown length drops the last term.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 BATCH_SECONDS = 0.030
 LANE_SECONDS = 0.0007  # For each lane: 1,400 batches a second keep the calling process busy for a third of its time.
 HELD_BATCH_SECONDS = 0.090  # At most, where a shape is held: each batch costs switches between threads and cores.
-HELD_SHARE = 0.05  # Of the time for which it has been held.
+HELD_SHARE = 0.10  # Of the time for which it has been held.
 INLINE_BATCH_SECONDS = 0.005
 INLINE_FLUSH_SECONDS = 0.010
 FLUSH_SHARE = 5 / 6  # Of the time a batch should run; after that what is finished of it is sent.

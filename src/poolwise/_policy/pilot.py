@@ -20,7 +20,7 @@ from enum import Enum
 
 from poolwise._core.model import Done, Shape
 from poolwise._policy.control import LaneChoice, LaneController
-from poolwise._policy.demands import BUSY, Demands, Estimate, Kind, kind_of
+from poolwise._policy.demands import BUSY, Demands, Estimate, Kind, held_share, kind_of
 from poolwise._policy.look import IDLE, Facts, Look, Watch, is_clear
 from poolwise._policy.plan import FEW_ITEMS, FIRST_LANES, Plan
 from poolwise._policy.roofs import Candidate, Ground, Roof, lanes_of_each, roofs, shortlist, throughput
@@ -46,6 +46,7 @@ _FREE = 0.67  # The same where as many lanes as cores compute.
 _IDLE = 0.4  # Share of one core below which lanes that do not help are held back by something inside the process.
 _MANY_SECONDS = 0.05  # What many lanes must have run for, to tell of the items.
 _PATIENT_LOOKS = 3  # In a row.
+_PREPARE_SECONDS = 0.01
 _EARLY_LOOKS, _EARLY_SECONDS = 2, 1.0  # While lanes still grow: looks in a row, and what is left for one process.
 _PROMISING = 1.2  # Of worker processes, where the lanes use a process up: the cores that are left, over those in use.
 _MUCH = 0.2  # Waiting share of mixed work from which on the lane controller looks for more than the roofs ask for.
@@ -73,12 +74,14 @@ class Move:
         warm: to get ready beside it, or None to let go of what was.
         ask_wire: find out what an item and its value cost to send, and whether they can be sent at all.
         knock: have the GIL knocked at.
+        prepare: worker processes may be wanted soon.
     """
 
     shape: Shape
     warm: Shape | None = None
     ask_wire: bool = False
     knock: bool = False
+    prepare: bool = False
 
 
 class Pilot:
@@ -121,12 +124,14 @@ class Pilot:
         self._trial: Trial | None = None
         self._given_control = control
         self._control: LaneChoice | None = None
+        self._grown_at = math.inf  # When growth ended for the first time in this stage.
         self._mixed = False  # By what was known when the lane controller began.
         self._moved = False  # The window that is open is the first of its shape.
         self._warm: Shape | None = None
         self._warm_since, self._warm_after = 0.0, 0  # Since when, and after how many executions that ended well.
         self._reasons = list(plan.reasons)
         self._refusal: str | None = None
+        self._prepared = self.in_children  # What worker processes need was started.
         self._escalated = self._told_of_cores = self._reconsidered = False
         self._look_again_at = 1
         self._look_at = 0.0
@@ -178,7 +183,9 @@ class Pilot:
 
     @property
     def held_from(self) -> float:
-        """The clock reading from which on it rests; infinity while it does not."""
+        """The clock reading from which on it rests, or its lanes have found their number; infinity before that."""
+        if self.stage is Stage.LANES:
+            return self._grown_at
         return self._watch.since if self._watch is not None and self.resting else math.inf
 
     def _new_look(self) -> Look:
@@ -265,7 +272,7 @@ class Pilot:
         elapsed = facts.now - look.began
         knock = facts.can_knock and not self.in_children and elapsed < 3 * _LONGEST_PROBE_SECONDS
         if not look.seen.may_wait and (elapsed < _SHORTEST_PROBE_SECONDS or facts.now < self._look_at):
-            return Move(self.shape, knock=knock)
+            return Move(self.shape, knock=knock, prepare=knock and self._may_want_workers(elapsed, facts))
         self._look_at = facts.now + _LOOK_SECONDS
         demands = look.estimate(facts)
         if self._waits_clearly(demands, facts):
@@ -275,7 +282,7 @@ class Pilot:
         few = look.seen.items < _FEWEST_ITEMS and hasty
         undecided = few or (elapsed < longest and not is_clear(demands))
         if elapsed < _SHORTEST_PROBE_SECONDS or undecided or self._all < self._look_again_at:
-            return Move(self.shape, knock=knock)
+            return Move(self.shape, knock=knock, prepare=knock and self._may_want_workers(elapsed, facts))
         rivals = self._rivals(demands)
         if look.is_crowded(facts):
             no_more = [rival for rival in rivals if rival.shape.total <= self.ground.cores]
@@ -295,6 +302,15 @@ class Pilot:
             self._publish(self.shape, [why])
             return Move(self.shape, knock=False)
         return self._start_trial(worth, facts)
+
+    def _may_want_workers(self, elapsed: float, facts: Facts) -> bool:
+        """Say, once, whether worker processes are likely to be tried: to start the first one takes a while."""
+        if self._prepared or elapsed < _PREPARE_SECONDS or self.ground.most_workers < 2 or facts.refusal is not None:
+            return False
+        left_seconds = self._left(facts) * elapsed / max(1, self._look.executed)
+        held = held_share(facts.knocks(), self._look.seen.spans)
+        self._prepared = left_seconds > _EARLY_SECONDS and held is not None and held.value > _LETS_GO
+        return self._prepared
 
     def _look_later(self, demands: Demands, facts: Facts) -> Move:
         """The stages use the cores up: more lanes would bring nothing now, and whether items wait is not seen."""
@@ -516,6 +532,7 @@ class Pilot:
     def _enter_lanes(self, shape: Shape, known: tuple[int, float, float] | None = None) -> None:
         self.stage = Stage.LANES
         self.shape = shape
+        self._grown_at = math.inf
         fewest = 1 if self._lane_is_worker else shape.workers
         most = self._most_lanes(shape.workers)
         self._control = self._given_control or LaneController(
@@ -537,6 +554,7 @@ class Pilot:
 
     def _begin_lanes(self, facts: Facts, reasons: Sequence[str]) -> Move:
         self.stage = Stage.LANES
+        self._grown_at = math.inf
         self._use.restart()
         self._steady = (facts.now, self._all)
         self._decided_after = self._all
@@ -560,6 +578,8 @@ class Pilot:
         control.local = self._mixed or self._use.computes(self.shape.workers)
         if facts.starved:
             control.restart(facts.now)
+        if control.settled:
+            self._grown_at = min(self._grown_at, facts.now)
         if not control.settled or control.lanes != self.shape.total:
             shape = self._shape_of(control.lanes, self.shape.workers)
             if shape != self.shape:

@@ -5,15 +5,20 @@ workers, so it learns of a death at once (a pipe would stay open while a grandch
 reused behind its back. As a subreaper (Linux) it inherits what a dead worker leaves behind and ends that too.
 
     calling process ──control──> ("pool",) + socket         one a run
+                    ──control──> ("numpy", file, environment)   at most once
                     ──pool─────> ("start", worker) + worker's socket, slot memory;  ("kill", worker)
                     <─pool────── ("ended", worker, exit code, signal);  ("refused", worker, reason)
 
 When a pool's socket closes its workers are killed; when the calling process dies, all are.
+
+Where the calling process has numpy, it is imported here, so that workers have it at once and share what it takes
+(decision 0011).
 """
 
 from __future__ import annotations
 
 import gc
+import importlib.util
 import os
 import select
 import signal
@@ -21,6 +26,7 @@ import socket
 import sys
 from typing import Any
 
+from poolwise._runtime import blas
 from poolwise._runtime.channel import Channel
 
 _PR_SET_PDEATHSIG = 1
@@ -99,7 +105,10 @@ class _Server:
                     self._answer(descriptor, pool)
 
     def _accept_pools(self) -> bool:
-        for _ in self.control.receive_ready():
+        for kind, *settings in self.control.receive_ready():
+            if kind == "numpy":
+                _preload(*settings)
+                continue
             sock = socket.socket(fileno=self.control.received_descriptors.popleft())
             sock.setblocking(False)
             self.pools[sock.fileno()] = Channel(sock)
@@ -151,6 +160,7 @@ class _Server:
             if end_with_parent(server):
                 from poolwise._runtime import worker as worker_process
 
+                _seed_anew()
                 worker_process.serve(socket.socket(fileno=sock), f"descriptor:{slots}", worker)
                 status = 0
         finally:
@@ -198,6 +208,42 @@ class _Server:
         self.workers.clear()
         if self.subreaper:
             self._end_orphans()
+
+
+def _preload(origin: str, environ: dict[str, str]) -> None:
+    """Import numpy before the first fork that may need it.
+
+    Args:
+        origin: where the calling process has it from; another one is left alone.
+        environ: of the calling process: what numpy's native libraries are told as they are loaded. They get one
+            thread, as there must be only one when workers are forked; a worker sets how many it may have.
+    """
+    before = dict(os.environ)
+    try:
+        os.environ.clear()
+        os.environ.update(environ)
+        blas.limit_by_environment(1)
+        spec = importlib.util.find_spec("numpy")
+        if spec is not None and spec.origin == origin:
+            import numpy  # noqa: F401
+            import threadpoolctl  # noqa: F401  # By which a worker sets that.
+    except Exception:  # A worker that needs it will say what is wrong with it.
+        pass
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+    gc.collect()
+    gc.freeze()
+
+
+def _seed_anew() -> None:
+    """In a new worker: numpy's global generator was made before the fork, and is the same in all of them.
+
+    Python's own `random` sees to that itself.
+    """
+    generator = sys.modules.get("numpy.random")
+    if generator is not None:
+        generator.seed()
 
 
 def _end(process: int, *, group: bool, alone: bool = True) -> None:

@@ -54,6 +54,7 @@ class _ForkServer:
 
     def __init__(self) -> None:
         self.control, theirs = open_pair()
+        self._preloads = sys.platform == "linux"  # Elsewhere the native library below numpy may not survive a fork.
         with theirs:
             self.process = subprocess.Popen(
                 [*interpreter(), "-c", program(f"forkserver:{theirs.fileno()}, {os.getpid()}")],
@@ -66,6 +67,7 @@ class _ForkServer:
         """Open a pool; returns our end of its socket."""
         from poolwise._runtime.channel import Channel
 
+        self.preload()
         ours, theirs = open_pair()
         with theirs:
             try:
@@ -74,6 +76,16 @@ class _ForkServer:
                 ours.close()
                 raise
         return ours
+
+    def preload(self) -> None:
+        """Have the forkserver import numpy, once, if it is imported here."""
+        spec = getattr(sys.modules.get("numpy"), "__spec__", None)
+        origin = getattr(spec, "origin", None)
+        if self._preloads and isinstance(origin, str):
+            from poolwise._runtime.channel import Channel
+
+            self._preloads = False
+            Channel(self.control).send(("numpy", origin, dict(os.environ)))
 
     def stop(self) -> None:
         self.control.close()
@@ -108,12 +120,21 @@ def open_pool() -> socket.socket:
 
 
 def prestart() -> None:
-    """Start the forkserver now, so that it is ready when the caller has imported and pickled what it needs."""
+    """Start the forkserver now, so that it is ready when the caller has imported and pickled what it needs.
+
+    Raises:
+        BackendError: where that cannot be done.
+    """
     global _server
-    if _server is None and can_fork():
-        with _server_lock:
-            if _server is None:
-                _server = _ForkServer()
+    if not can_fork():
+        return
+    with _server_lock:
+        if _server is None:
+            _server = _ForkServer()
+        try:
+            _server.preload()
+        except OSError:  # It was killed; `open_pool` starts another.
+            pass
 
 
 def can_fork() -> bool:

@@ -39,6 +39,9 @@ class Backend(Protocol):
     def resize(self, shape: Shape) -> None:
         """Move toward another shape, losing and repeating nothing."""
 
+    def prepare(self) -> None:
+        """Worker processes may be wanted soon: start what all of them need, and wait for nothing."""
+
     def warm(self, shape: Shape | None) -> bool:
         """Start what a resize to this shape will need, while the present lanes work on; True when it can take work.
 

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, cast
 from poolwise._core.errors import BackendError
 from poolwise._core.model import Batch, Event, Running, Shape, Spec
 from poolwise._runtime.lanes import describe, set_up
-from poolwise._runtime.server import open_pair
+from poolwise._runtime.server import open_pair, prestart
 from poolwise._runtime.sites import InlineSite, Site, ThreadSite
 
 if TYPE_CHECKING:
@@ -122,6 +122,12 @@ class LocalBackend:
             self._retiring.append(old)
         else:
             self._spare = cast("ProcessSite", old)
+
+    def prepare(self) -> None:
+        try:
+            prestart()
+        except (BackendError, OSError):
+            pass  # Whoever wants them in the end learns why there are none.
 
     def warm(self, shape: Shape | None) -> bool:
         if shape is None:

@@ -1,0 +1,119 @@
+"""Workers have numpy from the start where the calling process has it, and are as they would be without that."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+linux_only = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere workers import numpy themselves")
+
+
+def _said(program: str, **environ: str) -> str:
+    """Run a program in a fresh process; return what it prints."""
+    ended = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)],
+        env={**os.environ, **environ},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=100,
+    )
+    assert ended.stderr == ""
+    return ended.stdout.strip()
+
+
+LOADED = """
+    import sys{imports}
+    import poolwise
+
+    def has_numpy(_):
+        return "numpy" in sys.modules
+
+    print(set(poolwise.map(has_numpy, range(4), shape="2x1")))
+"""
+
+
+@linux_only
+def test_workers_have_what_the_calling_process_has() -> None:
+    """And nothing that it has not."""
+    assert _said(LOADED.format(imports=", numpy")) == "{True}"
+    assert _said(LOADED.format(imports="")) == "{False}"
+
+
+@linux_only
+def test_another_numpy_is_left_alone(tmp_path: Path) -> None:
+    """One that only the calling process finds is imported by the workers, which search where that does."""
+    (tmp_path / "numpy").mkdir()
+    (tmp_path / "numpy" / "__init__.py").write_text("other = True\n")
+    program = """
+        import sys
+        sys.path.insert(0, {folder!r})
+        import numpy
+        import poolwise
+
+        def look(_):
+            before = "numpy" in sys.modules
+            import numpy
+            return before, numpy.other
+
+        found = list(poolwise.map(look, range(4), shape="2x1"))
+        print(any(before for before, _ in found[:1]), {{other for _, other in found}})
+    """
+    assert _said(program.format(folder=str(tmp_path))) == "False {True}"
+
+
+def test_numpy_that_came_later_is_there_for_later_runs() -> None:
+    """The forkserver is an older one then."""
+    program = """
+        import os, sys
+        import poolwise
+
+        def has_numpy(_):
+            return "numpy" in sys.modules
+
+        first = list(poolwise.map(has_numpy, range(4), shape="2x1"))
+        import numpy
+        second = list(poolwise.map(has_numpy, range(4), shape="2x1"))
+        third = list(poolwise.map(numpy.sqrt, range(4), shape="2x1"))
+        print(set(first), set(second), *map(int, third))
+    """
+    assert _said(program) == f"{{False}} {{{sys.platform == 'linux'}}} 0 1 1 1"
+
+
+def test_workers_draw_different_numbers() -> None:
+    """numpy's global generator is not the same in all of them."""
+    program = """
+        import os, numpy
+        import poolwise
+
+        def draw(_):
+            return os.getpid(), float(numpy.random.random())
+
+        mine = float(numpy.random.random())
+        drawn = list(poolwise.map(draw, range(64), shape="4x1"))
+        print(len({pid for pid, _ in drawn}) > 1, len({number for _, number in drawn} | {mine}))
+    """
+    assert _said(program) == "True 65"
+
+
+@pytest.mark.parametrize(("shape", "workers"), [("2x1", 2), ("1x1", 1)])
+def test_native_threads_are_what_a_lane_may_have(shape: str, workers: int) -> None:
+    """Whatever their number was when numpy was loaded."""
+    program = f"""
+        import os, numpy, poolwise
+
+        def threads(_):
+            import threadpoolctl
+            numpy.ones((64, 64)) @ numpy.ones((64, 64))
+            pools = [pool["num_threads"] for pool in threadpoolctl.threadpool_info()]
+            return max(pools), os.environ["OPENBLAS_NUM_THREADS"]
+
+        print(set(poolwise.map(threads, range(6), shape={shape!r}, isolate=True)))
+    """
+    share = max(1, min(2, os.cpu_count() or 1) // workers)
+    assert _said(program, POOLWISE_CORES="2") == str({(share, str(share))})
