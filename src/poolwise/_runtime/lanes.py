@@ -334,6 +334,8 @@ class LaneGroup:
         run.queue = deque(items)
         run.begun = run.started = _clock()
         lane.run = run
+        if self.worker and not self.idle_queue():  # `put` may not have seen that this lane is busy.
+            self.tick_while_busy()
         if lane.abandoned:  # Closed just now; `close` did not see this batch.
             run.queue.clear()
         return run
