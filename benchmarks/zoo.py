@@ -17,8 +17,8 @@ twice the best are cut off; those that promise most then run at full count, and 
 
 **Regret** is the time of `map(fn, items)` as it stands over that of the best fixed shape, in turn A B B A; shown are
 the median of the pairs and their range. `--peers` compares with other pools at their defaults: the ratio is our time
-over theirs, in one run and, where that is not shorter, in as many pairs as the regret; `<0.67` means that theirs was cut
-off at 1.5 times ours, `-` that they cannot run it.
+over theirs, in one run and, where that is not shorter, in as many pairs as the regret; `<0.67` means that theirs was
+cut off at 1.5 times ours, `-` that they cannot run it.
 
 **Reading a row.** `ok?` is `right`, `unknown` (allowed) or `WRONG`; a workload without a true kind is judged by the
 shape, and its truth says which are right. Speed-ups are over one lane, as the plan gives them. `cost` is the CPU time
