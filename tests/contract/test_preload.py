@@ -120,3 +120,22 @@ def test_native_threads_are_what_a_lane_may_have(shape: str, workers: int) -> No
     """
     share = max(1, min(2, os.cpu_count() or 1) // workers)
     assert _said(program, POOLWISE_CORES="2") == str({(share, str(share))})
+
+
+@linux_only
+def test_a_numpy_that_ends_the_forkserver_costs_no_run(tmp_path: Path) -> None:
+    """The next forkserver leaves it to the workers."""
+    (tmp_path / "numpy").mkdir()
+    (tmp_path / "numpy" / "__init__.py").write_text(
+        "import os, sys\n"
+        "if 'poolwise._runtime.forkserver' in sys.modules and 'poolwise._api' not in sys.modules:\n"
+        "    os._exit(1)\n"
+    )
+    program = """
+        import numpy
+        import poolwise
+
+        for _ in range(2):
+            print(list(poolwise.map(abs, range(4), shape="2x1")))
+    """
+    assert _said(program, PYTHONPATH=str(tmp_path)) == "[0, 1, 2, 3]\n[0, 1, 2, 3]"

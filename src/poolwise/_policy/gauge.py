@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from poolwise._core.model import Done
 from poolwise._policy.pack import batch_seconds
 
-_SLACK_SECONDS = 0.025  # Of what a lane has done it tells that much later than it should (`_runtime/lanes.py`).
+_SLACK_SECONDS = 0.025  # Of what a lane has done it tells that much later than it should (`Batch.flush_seconds`).
 
 
 @dataclass(slots=True)

@@ -24,6 +24,7 @@ from poolwise._runtime.lanes import (
     POSITION,
     RUNNING,
     STARTED,
+    TICK_SECONDS,
     Emit,
     Lane,
     LaneGroup,
@@ -183,6 +184,9 @@ class AsyncGroup(LaneGroup):
         """See `LaneGroup.tick`; what a loop that is blocked would have told is told here."""
         self._empty_outbox()
         return super().tick(now)
+
+    def _tick_seconds(self) -> float:
+        return TICK_SECONDS  # Those tellings do not wait for a batch, however long it may be.
 
     def put(self, batch: Batch) -> None:
         """Queue a batch."""

@@ -37,7 +37,7 @@ BEGUN = (RUNNING, EXECUTING)
 _WORD = 0x7FFF_FFFF  # Slot words have 32 bits: memoryview writes those five times as fast as 64.
 
 RECALL_SECONDS = 0.1
-_TICK_SECONDS = 0.025  # Where no batch says otherwise.
+TICK_SECONDS = 0.025  # Where no batch says otherwise.
 _LEAVE_SECONDS = 0.02
 _FLUSHES_BEFORE_RECALL = 3
 _AT_ONCE = 4
@@ -243,7 +243,7 @@ class LaneGroup:
 
     def _tick_seconds(self) -> float:
         runs = [lane.run for lane in tuple(self.lanes)]
-        return min((run.batch.flush_seconds for run in runs if run is not None), default=_TICK_SECONDS)
+        return min((run.batch.flush_seconds for run in runs if run is not None), default=TICK_SECONDS)
 
     def _give_back_queue(self, now: float) -> bool:
         """In a worker whose lanes are all stuck: batches behind them can run elsewhere. Says whether any wait."""

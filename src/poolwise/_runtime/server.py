@@ -52,9 +52,10 @@ def program(call: str, package: str = "poolwise._runtime") -> str:
 class _ForkServer:
     """This process's end of the forkserver."""
 
+    _preloads = sys.platform == "linux"  # Elsewhere the native library below numpy may not survive a fork.
+
     def __init__(self) -> None:
         self.control, theirs = open_pair()
-        self._preloads = sys.platform == "linux"  # Elsewhere the native library below numpy may not survive a fork.
         with theirs:
             self.process = subprocess.Popen(
                 [*interpreter(), "-c", program(f"forkserver:{theirs.fileno()}, {os.getpid()}")],
@@ -78,13 +79,16 @@ class _ForkServer:
         return ours
 
     def preload(self) -> None:
-        """Have the forkserver import numpy, once, if it is imported here."""
+        """Have the forkserver import numpy, if it is imported here.
+
+        Once in the life of this process: one that did not live through that must not cost the next one its life.
+        """
         spec = getattr(sys.modules.get("numpy"), "__spec__", None)
         origin = getattr(spec, "origin", None)
         if self._preloads and isinstance(origin, str):
             from poolwise._runtime.channel import Channel
 
-            self._preloads = False
+            _ForkServer._preloads = False
             Channel(self.control).send(("numpy", origin, dict(os.environ)))
 
     def stop(self) -> None:
@@ -155,6 +159,7 @@ def _forget_server() -> None:
     """In a forked child: the forkserver belongs to the parent."""
     global _server, _server_lock
     _server_lock = threading.Lock()
+    _ForkServer._preloads = sys.platform == "linux"
     if _server is not None:
         _server.process.returncode = 0  # Not ours to wait for.
         _server.control.close()
