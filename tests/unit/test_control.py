@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from poolwise._policy.control import LaneController
+from poolwise._policy.control import FIRST_REST, LONGEST_REST, LaneController
 from poolwise._policy.pack import batch_seconds
 from poolwise.testing import (
     Answer,
@@ -360,3 +360,19 @@ def test_known_throughput_of_one_lane() -> None:
     controller = LaneController(16, known=(1, 10.0, 0.1))
     simulate(controller, SlotServer(1), items=150)
     assert controller.lanes <= 2
+
+
+@pytest.mark.parametrize(("used_up", "fewest_windows"), [(True, LONGEST_REST), (False, FIRST_REST)])
+def test_other_lanes_are_tried_seldom_where_cores_are_used_up(used_up: bool, fewest_windows: int) -> None:
+    """Little can be gained there, and what is seen by chance is not to move the lanes about."""
+    controller, now, turns = LaneController(16, known=(8, 1000.0, 0.016)), 0.0, 0
+    controller.local, controller.cores_used_up = True, used_up
+    settled_at = None
+    while settled_at is None or controller.lanes == controller.knee:
+        now, turns = now + 0.001, turns + 1
+        controller.add(now, 1, 0, 0.016)
+        if settled_at is None and controller.settled:
+            settled_at = turns
+    windows = (turns - settled_at) / (2 * (controller.knee or 1))
+    assert windows >= fewest_windows
+    assert used_up or windows < LONGEST_REST
