@@ -40,6 +40,8 @@ def demands_of(response: float, cpu: float, held: float | None, **more: float) -
         (Demands(exact(0.005), exact(0.005), Estimate(0.003, 0.0, 0.005), items=2), "unknown"),
         (Demands(exact(0.005), exact(0.0), Estimate(0.0, 0.0, 0.004), items=1), "unknown"),
         (Demands(exact(0.0), exact(0.0)), "unknown"),
+        (Demands(Estimate(0.0033, 0.0, 0.006), exact(0.00045), exact(0.0), items=50), "unknown"),  # io, when slow
+        (Demands(Estimate(0.0033, 0.003, 0.0036), exact(0.00045), exact(0.0), items=50), "mixed"),
     ],
 )
 def test_kinds(demands: Demands, kind: str) -> None:

@@ -198,6 +198,13 @@ class Demands:
         return self.wait / self.response.value if self.response.value > 0 else 0.0
 
     @property
+    def most_wait_share(self) -> float:
+        """The upper end of the waiting share."""
+        held = self.held.low if self.held is not None else 0.0
+        busy = max(self.cpu.low, held, self.loop or 0.0)
+        return max(0.0, 1 - busy / self.response.high) if self.response.high > 0 else 0.0
+
+    @property
     def held_of_busy(self) -> Estimate | None:
         """The share of its busy time with the GIL held."""
         if self.held is None or self.busy <= 0:
@@ -220,6 +227,8 @@ def kind_of(demands: Demands) -> Kind:
     if demands.wait_share > _WAITING:
         return "io" if demands.held is None or demands.held.high < 0.5 * response else "unknown"
     if demands.wait_share > BUSY:
+        if demands.most_wait_share > _WAITING:
+            return "unknown"
         return "mixed" if demands.held is not None or demands.cpu.value > BUSY * response else "unknown"
     share = demands.held_of_busy
     if share is None:
