@@ -222,9 +222,15 @@ def test_no_rival_wins_against_a_guess() -> None:
     _window(trial, now, 120.0)
     assert trial.best == base
     assert trial.rates[base.shape] == [pytest.approx(120.0, rel=0.05)]
-    known = Trial(base, 30.0, [WORKERS], base_spread=1.2)
-    _window(known, 0.0, 60.0)
-    assert known.current is None
+
+
+@pytest.mark.parametrize(("rate", "again"), [(60.0, True), (160.0, False)], ids=["keeps little", "keeps its promise"])
+def test_a_winner_that_keeps_little_is_held_against_a_window(rate: float, again: bool) -> None:
+    """Also where the guess seemed sure: the first items of a lane may have paid for more than themselves."""
+    base = Candidate(Shape(1, 1), 100.0, False)
+    trial = Trial(base, 30.0, [WORKERS], base_spread=1.2)
+    _window(trial, 0.0, rate)
+    assert (trial.current == base) == again
 
 
 @pytest.mark.parametrize(
@@ -410,15 +416,18 @@ def test_items_that_cost_what_they_did_do_not_drift() -> None:
 
 @pytest.mark.parametrize(("half", "best"), [(115.0, Shape(2, 2)), (70.0, Shape(2, 4))], ids=["as well", "worse"])
 def test_lanes_that_stand_in_a_line_are_halved_where_fewer_do_as_well(half: float, best: Shape) -> None:
-    """The best one kept little of its promise: half its lanes are measured too."""
+    """The best one kept little of its promise: half its lanes are measured too, and half of those."""
     base = Candidate(Shape(1, 1), math.inf, False)
     trial = Trial(base, 90.0, [Candidate(Shape(2, 4), 400.0, True)], base_spread=1.2)
     seen, now = [], 0.0
     while trial.current is not None:
         shape = trial.current.shape
         seen.append(shape)
-        now = _window(trial, now, {Shape(2, 4): 120.0, Shape(1, 1): 90.0}.get(shape, half))
+        now = _window(
+            trial, now, {Shape(2, 4): 120.0, Shape(2, 2): half}.get(shape, 60.0 + 30.0 * (shape == base.shape))
+        )
     assert Shape(2, 2) in seen
+    assert (Shape(2, 1) in seen) == (half > 100)
     assert trial.best.shape == best
     assert trial.best.children
 
@@ -447,15 +456,29 @@ def test_a_shape_that_is_far_behind_has_a_short_second_look() -> None:
     assert trial.conclude(100.1, 0.02)
 
 
+def test_fewer_lanes_than_those_in_a_line_are_tried_above_the_best() -> None:
+    """One lane seemed best, as six and three were slow: two are between, and better."""
+    base = Candidate(Shape(1, 1), math.inf, False)
+    trial = Trial(base, 400.0, [Candidate(Shape(1, 6), 2200.0, False)], base_spread=1.2)
+    rates = {1: 400.0, 2: 600.0, 3: 380.0, 6: 350.0}
+    seen, now = [], 0.0
+    while trial.current is not None:
+        seen.append(trial.current.shape.lanes)
+        now = _window(trial, now, rates[trial.current.shape.lanes])
+    assert {3, 2} <= set(seen)
+    assert trial.best.shape == Shape(1, 2)
+
+
 def test_lanes_that_keep_little_stand_in_a_line() -> None:
     """It shows in any shape of as many workers and lanes as the best one or more, also where that promised nothing."""
     base = Candidate(Shape(1, 2), math.inf, False)
     rivals = [Candidate(Shape(1, 5), 1000.0, False), Candidate(Shape(2, 5), 1000.0, True)]
     for threads, held_up in ((105.0, True), (600.0, False)):
         trial = Trial(base, 100.0, rivals, base_spread=1.2)
+        rates = {Shape(1, 1): 90.0, Shape(1, 2): 100.0, Shape(1, 5): threads}
         now = 0.0
         while trial.current is not None:
-            now = _window(trial, now, {Shape(1, 2): 100.0, Shape(1, 5): threads}.get(trial.current.shape, 105.0))
+            now = _window(trial, now, rates.get(trial.current.shape, 105.0))
         assert trial.best.shape == (Shape(1, 2) if held_up else Shape(1, 5))
         assert trial.is_held_up(trial.best.shape) == held_up
         assert trial.is_held_up(Shape(2, 5))

@@ -19,7 +19,7 @@ TINY_SECONDS = 20e-6
 _WAITING = 0.88  # Waits for more than this share of its time: io.
 BUSY = 0.20  # Waits for less than this: bound by computing.
 _HELD, _FREE = 0.85, 0.20  # Share of the busy time with the GIL held: above it gil, below it cpu.
-_SURELY = 0.80  # The lower end of what is told of work that holds the GIL all the time is not below this.
+_SURELY = 0.86  # The lower end of what is told of work that holds the GIL all the time is not below this.
 _WAKING_SECONDS = 100e-6  # At most, of a thread that waits for the GIL: it gets what is let go of for longer.
 _SWITCH_SECONDS = 0.005  # `sys.getswitchinterval` by default.
 _TRANSFER = 0.5  # Moving an item between processes takes more than this share of its own time.
@@ -217,6 +217,13 @@ def kind_of(demands: Demands) -> Kind:
 
     "unknown" where the measurement does not tell: too few items, or an interval that reaches over a border.
     """
+    kind = guessed_kind(demands)
+    may_wait_only = kind == "mixed" and demands.wait_share > BUSY and demands.most_wait_share > _WAITING
+    return "unknown" if may_wait_only else kind
+
+
+def guessed_kind(demands: Demands) -> Kind:
+    """Name what to act on: as `kind_of`, but for work that waits and computes, and may be found to wait only."""
     if demands.items == 0:
         return "unknown"
     response = demands.response.value
@@ -227,8 +234,6 @@ def kind_of(demands: Demands) -> Kind:
     if demands.wait_share > _WAITING:
         return "io" if demands.held is None or demands.held.high < 0.5 * response else "unknown"
     if demands.wait_share > BUSY:
-        if demands.most_wait_share > _WAITING:
-            return "unknown"
         return "mixed" if demands.held is not None or demands.cpu.value > BUSY * response else "unknown"
     share = demands.held_of_busy
     if share is None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from poolwise._core.model import Done, Shape
-from poolwise._policy.demands import Demands, Estimate, Knock, covered_seconds, held_share, kind_of, mean_estimate
+from poolwise._policy.demands import Demands, Estimate, Knock, covered_seconds, guessed_kind, held_share, mean_estimate
 from poolwise._policy.gauge import Gauge
 
 ENOUGH = 64  # Executions that tell of the items.
@@ -352,7 +352,7 @@ class Look:
 
 def is_clear(demands: Demands) -> bool:
     """Say whether more knocks would hardly change the picture."""
-    if kind_of(demands) == "unknown":
+    if guessed_kind(demands) == "unknown":
         return False
     held = demands.held
     return held is None or held.high - held.low < _CLEAR_WIDTH * demands.response.value or demands.items > ENOUGH

@@ -20,7 +20,7 @@ from enum import Enum
 
 from poolwise._core.model import Done, Shape
 from poolwise._policy.control import LaneChoice, LaneController
-from poolwise._policy.demands import BUSY, Demands, Estimate, Kind, held_share, kind_of
+from poolwise._policy.demands import BUSY, Demands, Estimate, Kind, guessed_kind, held_share, kind_of
 from poolwise._policy.look import IDLE, Facts, Look, Watch, is_clear
 from poolwise._policy.plan import FEW_ITEMS, FIRST_LANES, Plan
 from poolwise._policy.roofs import Candidate, Ground, Roof, lanes_of_each, roofs, shortlist, throughput
@@ -277,7 +277,7 @@ class Pilot:
         demands = look.estimate(facts)
         if self._waits_clearly(demands, facts):
             return self._spread(demands, facts)
-        longest = _LONGEST_PROBE_SECONDS * (2 if kind_of(demands) == "unknown" else 1)
+        longest = _LONGEST_PROBE_SECONDS * (2 if guessed_kind(demands) == "unknown" else 1)
         hasty = elapsed < _ENOUGH_SECONDS or (self.shape.total > 1 and not facts.alone)  # The cores are in use by now.
         few = look.seen.items < _FEWEST_ITEMS and hasty
         undecided = few or (elapsed < longest and not is_clear(demands))
@@ -329,7 +329,7 @@ class Pilot:
         return shortlist(alone, self.ground, self.shape, isolate=self._isolate)
 
     def _waits_clearly(self, demands: Demands, facts: Facts) -> bool:
-        if kind_of(demands) != "io" or demands.response.value < 0.0005:
+        if guessed_kind(demands) != "io" or demands.response.value < 0.0005:
             return False
         held = demands.held
         if held is None:
@@ -424,7 +424,7 @@ class Pilot:
             trial.note_base((self._all - self._warm_after) / warmed)
         if self._in_first_shape and self._control is None:
             self._demands = self._look.estimate(facts)
-            if kind_of(self._demands) != kind_of(demands) and not self._reconsidered:  # More is known by now.
+            if guessed_kind(self._demands) != guessed_kind(demands) and not self._reconsidered:  # More is known by now.
                 self._reconsidered = True
                 worth = [each for each in self._rivals(self._demands) if self._repays(each, self._demands, facts)]
                 if worth and worth[0].shape != current.shape:
@@ -450,7 +450,7 @@ class Pilot:
             self._control.restart(facts.now)
             self._escalated = self._control.settled  # Else it is asked again when that is so.
             return self._begin_lanes(facts, reasons)
-        waits = demands.wait_share > (0.15 if kind_of(demands) in ("io", "unknown") else _MUCH)
+        waits = demands.wait_share > (0.15 if guessed_kind(demands) in ("io", "unknown") else _MUCH)
         waits = waits or self._control is not None  # Its lanes were many already.
         if waits and trial.is_held_up(best.shape):  # The line is the longer, the more lanes there are.
             return self._hold([*reasons, "lanes did much less than the roofs allow, so no more were tried"])
@@ -543,7 +543,7 @@ class Pilot:
             backlog=_BACKLOG,
             shortest_seconds=_LANE_WINDOW_SECONDS,
         )
-        self._mixed = self._demands is not None and kind_of(self._demands) == "mixed"
+        self._mixed = self._demands is not None and guessed_kind(self._demands) == "mixed"
         self._control.local = self._mixed
 
     def _to_lanes(

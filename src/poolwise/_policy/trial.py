@@ -25,8 +25,9 @@ _UNLIKE = 1.25  # So are two of which the better had items smaller by this: cost
 _ALIKE_KEPT = (
     0.6  # Threads that keep so much of their promise, and hardly wait for each other, leave processes no gain.
 )
-_WAITS_PER_SECOND = 150  # Of a lane that computes, from which on it is a lock, or the GIL, that holds it back.
+_WAITS_PER_SECOND = 110  # Of a lane that computes, from which on it is a lock, or the GIL, that holds it back.
 _FAR = 2.0  # What is so many times behind needs no long second look.
+_KEPT = 0.6  # A winner that keeps less of its promise is held against a window of the base, and not a guess.
 _HELD_UP, _GAINED = 0.5, 1.5  # Lanes stand in a line that keep a smaller share of their promise, and gain less by it.
 _STALLED = 1.5  # A window in which so many times less ended than in those before, and too little, is repeated once.
 CHEAPER = 1.08  # A costlier shape must be better by this; by more, the less it keeps of what its roofs promise.
@@ -208,8 +209,9 @@ class Trial:
             if again or astray or hopeful:
                 self.current = rival
                 return
-        if self._vague and best != self._base and reached < self._spread * self.mean(self._base.shape):
-            self.current = self._base
+        unsure = self._vague and reached < self._spread * self.mean(self._base.shape)
+        if self._stale and best != self._base and (unsure or self.kept(best.shape) < _KEPT):
+            self.current = self._base  # It wins against a guess, or keeps so little that the guess may be too low.
             return
         self.current = None
         others = [shape for shape in self.rates if shape != best.shape and self._close(shape, best.shape)]
@@ -229,13 +231,20 @@ class Trial:
         return any(shape.total >= rival.shape.total and self.kept(shape) >= _ALIKE_KEPT for shape in freely)
 
     def _fewer(self, best: Candidate) -> Candidate | None:
-        """Return half as many lanes as the best shape, where those stand in a line: they may do as well."""
-        half = Shape(best.shape.workers, best.shape.lanes // 2) if best.shape.lanes > 1 else best.shape
-        if half in self.rates or self._drifting or not self._stands_in_line(best.shape):
+        """Return half as many lanes as the best shape, or as the next larger one, where lanes stand in a line.
+
+        They may do as well, or better: what they stand in line for may cost the more, the longer the line.
+        """
+        if self._drifting or not self.is_held_up(best.shape):
             return None
-        return self._known.setdefault(
-            half, Candidate(half, best.predicted * half.total / best.shape.total, best.children)
-        )
+        workers = best.shape.workers
+        tried = sorted(each.lanes for each in self.rates if each.workers == workers and each.lanes >= best.shape.lanes)
+        for lanes in tried[:2]:
+            shape, half = Shape(workers, lanes), Shape(workers, (lanes + 1) // 2)
+            if half not in self.rates:
+                promised = self._known[shape].predicted * half.total / shape.total
+                return self._known.setdefault(half, Candidate(half, promised, self._known[shape].children))
+        return None
 
     def _close(self, one: Shape, other: Shape) -> bool:
         """Say whether it is in doubt which is better: near each other, or the better one had the smaller items."""
