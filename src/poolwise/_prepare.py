@@ -189,7 +189,7 @@ def _recorder(fn: Callable[..., Any], options: Choices, clock: Clock, owner: str
 def _circumstances(fn: Callable[..., Any], options: Choices, limits: Limits, total: int | None) -> Circumstances:
     worker = sys.modules.get("poolwise._runtime.worker")
     cores = _usable_cores()
-    resident = host.resident_bytes() if options.shape == "auto" else 0
+    resident = _resident_bytes(cores, limits) if options.shape == "auto" else 0
     return Circumstances(
         options.shape,
         cores,
@@ -206,6 +206,14 @@ def _circumstances(fn: Callable[..., Any], options: Choices, limits: Limits, tot
         resident_bytes=resident,
         available_bytes=host.available_memory_bytes() if resident * cores > _MUCH_BYTES else None,
     )
+
+
+def _resident_bytes(cores: float, limits: Limits) -> int:
+    """Return what a worker may hold, at a guess; 0 where that is no matter, as reading it takes a while."""
+    peak = host.peak_resident_bytes()
+    if limits.memory is None and peak is not None and peak * cores <= _MUCH_BYTES:
+        return 0
+    return host.resident_bytes()
 
 
 _cores_read: tuple[float, str | None, float] = (-math.inf, None, 0.0)

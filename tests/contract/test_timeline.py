@@ -165,7 +165,7 @@ def test_auto_tells_its_roofs() -> None:
     """Under "auto" decisions are marks, and the roofs are curves over the lanes."""
 
     def work(x: int) -> None:
-        time.sleep(0.003)
+        time.sleep(0.02)  # So long that it is seen to wait on a busy machine too.
 
     run = poolwise.run(work, range(300), timeline=True)
     story, events, _ = story_after(run)

@@ -10,6 +10,8 @@ from types import SimpleNamespace
 import pytest
 
 from poolwise._core.errors import UsageError
+from poolwise._core.model import Limits
+from poolwise._prepare import _resident_bytes
 from poolwise._runtime import host
 
 V2_MOUNT = "31 23 0:28 / /sys/fs/cgroup rw,relatime shared:9 - cgroup2 cgroup2 rw\n"
@@ -380,6 +382,33 @@ def test_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     assert host.core_count() >= 1
     assert host.available_memory_bytes() > 0
     assert host.resident_bytes() > 1_000_000
+    peak = host.peak_resident_bytes()
+    assert peak is None or peak > 1_000_000
+
+
+@pytest.mark.parametrize(("platform", "peak"), [("linux", 5 << 10), ("darwin", 5)])
+def test_peak_of_resident_memory(monkeypatch: pytest.MonkeyPatch, platform: str, peak: int) -> None:
+    """In kilobytes, but on macOS; None where the system does not say."""
+    usage = SimpleNamespace(RUSAGE_SELF=0, getrusage=lambda _: SimpleNamespace(ru_maxrss=5))
+    monkeypatch.setitem(sys.modules, "resource", usage)
+    monkeypatch.setattr(sys, "platform", platform)
+    assert host.peak_resident_bytes() == peak
+    monkeypatch.setitem(sys.modules, "resource", None)
+    assert host.peak_resident_bytes() is None
+
+
+@pytest.mark.parametrize(
+    ("peak", "memory", "resident"),
+    [(1 << 20, None, 0), (1 << 40, None, 7), (None, None, 7), (1 << 20, 1 << 30, 7)],
+    ids=["small", "large", "not known", "bounded"],
+)
+def test_resident_memory_is_read_where_it_may_matter(
+    monkeypatch: pytest.MonkeyPatch, peak: int | None, memory: int | None, resident: int
+) -> None:
+    """A process that never held much fits everywhere; where memory is bounded its size counts."""
+    monkeypatch.setattr(host, "peak_resident_bytes", lambda: peak)
+    monkeypatch.setattr(host, "resident_bytes", lambda: 7)
+    assert _resident_bytes(2.0, Limits(memory=memory)) == resident
 
 
 def test_delayed_seconds(machine: Machine) -> None:

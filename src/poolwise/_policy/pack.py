@@ -5,7 +5,8 @@ and Flynn, CACM 35(8), 1992) hands out half of what remains in equal parts; the 
 where there are many lanes, as the calling process does no more than so many batches a second; and up to 90 ms once a
 shape has been held for a while, or lanes have found their number: no windows of a comparison have to end soon then. The
 growth of x2 a round from 1 keeps a wrong first estimate cheap. The mean is the function's own time in a lane, never
-queueing, pickling or a cold start. Unknown length drops the last term.
+queueing, pickling or a cold start. Unknown length drops the last term, and so does the caller's own thread, as there is
+no other lane to wait for.
 """
 
 from __future__ import annotations
@@ -89,7 +90,7 @@ class Packer:
         wanted = min(limits.batch_seconds / max(mean_seconds, 1e-9), MOST_ITEMS)
         size = min(wanted, self.growth)
         self.growth = max(1.0, min(wanted, self.growth * 2 ** (1 / limits.lanes)))
-        if remaining is not None:
+        if remaining is not None and not limits.inline:
             size = min(size, -(-remaining // (2 * limits.lanes)))
         if limits.in_flight is not None:
             size = min(size, limits.in_flight // limits.lanes)
