@@ -81,7 +81,7 @@ class Circumstances:
         picklable: the function can be sent to a child process.
         total: items, where that is known.
         gil: this interpreter has one.
-        resident_bytes: what this process holds, as a guess at what a worker will; 0 where not known.
+        resident_bytes: what this process holds, as a guess at what a worker will; 0 where not known, or no matter.
         available_bytes: memory that can still be allocated, or None where not known.
         open_files: files and sockets that a process may have open, or None where not known.
     """
