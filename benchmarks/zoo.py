@@ -739,7 +739,7 @@ def _mark(fine: bool) -> str:
 Figures = list[float]
 
 
-def few_waiting(hint: str | None = None) -> Figures:
+def few_waiting(_: bool, hint: str | None = None) -> Figures:
     """Return how many rounds of 50 ms 15 sleeps of 50 ms take."""
     import poolwise
 
@@ -749,48 +749,59 @@ def few_waiting(hint: str | None = None) -> Figures:
     return [(time.perf_counter() - started) / 0.050]
 
 
-def few_tiny() -> Figures:
-    """Return the extra milliseconds of 10 items of 1 us: the first call of the process, and the median of 9 more."""
-    extras = []
-    for _ in range(10):
-        loop, ours = _loop_and_map(zoo.one_us, 10)
-        extras.append((ours - loop) * 1e3)
+def few_tiny(loop_first: bool) -> Figures:
+    """Return the extra milliseconds of 10 items of 1 us: the first call of the process, and the median of 10 more."""
+    extras = [(ours - loop) * 1e3 for loop, ours in _loop_and_map(zoo.one_us, 10, 11, loop_first)]
     return [extras[0], statistics.median(extras[1:])]
 
 
-def few_cpu() -> Figures:
+def few_cpu(loop_first: bool) -> Figures:
     """Return the time of 3 items of 50 ms over that of a plain loop: the first call, and the median of 4 more."""
-    ratios = []
-    for _ in range(5):
-        loop, ours = _loop_and_map(zoo.cpu_50_ms, 3)
-        ratios.append(ours / loop)
+    ratios = [ours / loop for loop, ours in _loop_and_map(zoo.cpu_50_ms, 3, 5, loop_first)]
     return [ratios[0], statistics.median(ratios[1:])]
 
 
-def _loop_and_map(function: Callable[[int], int], count: int) -> tuple[float, float]:
+def _loop_and_map(
+    function: Callable[[int], int], count: int, times: int, loop_first: bool
+) -> Iterator[tuple[float, float]]:
+    """Time both so many times, in turn: what runs first after a rest may run faster, or slower."""
     import poolwise
 
-    started = time.perf_counter()
-    expected = [function(number) for number in range(count)]
-    between = time.perf_counter()
-    values = list(poolwise.map(function, range(count)))
-    ended = time.perf_counter()
-    if values != expected:
-        raise AssertionError("wrong results")
-    return between - started, ended - between
+    def loop() -> list[int]:
+        return [function(number) for number in range(count)]
+
+    def ours() -> list[int]:
+        return list(poolwise.map(function, range(count)))
+
+    def seconds_of(side: Callable[[], list[int]]) -> float:
+        started = time.perf_counter()
+        values = side()
+        seconds = time.perf_counter() - started
+        if values != expected:
+            raise AssertionError("wrong results")
+        return seconds
+
+    expected = loop()
+    for place in range(times):
+        if (place % 2 == 0) == loop_first:
+            before = seconds_of(loop)
+            yield before, seconds_of(ours)
+        else:
+            before = seconds_of(ours)
+            yield seconds_of(loop), before
 
 
-SMALL: dict[str, tuple[str, str, float, Callable[[], Figures]]] = {
+SMALL: dict[str, tuple[str, str, float, Callable[[bool], Figures]]] = {
     "waiting": ("15 sleeps of 50 ms: rounds", "rounds", 3.3, few_waiting),
-    "hinted": ('15 sleeps of 50 ms, hint="io": rounds', "rounds", 1.3, lambda: few_waiting("io")),
+    "hinted": ('15 sleeps of 50 ms, hint="io": rounds', "rounds", 1.3, lambda first: few_waiting(first, "io")),
     "tiny": ("10 items of 1 us: extra over a plain loop", "ms", 1.0, few_tiny),
     "cpu": ("3 items of 50 ms CPU: over a plain loop", "x", 1.05, few_cpu),
 }
 
 
-def small_here(name: str) -> Figures:
+def small_here(name: str, loop_first: bool) -> Figures:
     import_all("auto")
-    return SMALL[name][3]()
+    return SMALL[name][3](loop_first)
 
 
 def run_small(repeats: int) -> int:
@@ -798,7 +809,10 @@ def run_small(repeats: int) -> int:
     broken = 0
     for name, (what, unit, goal, _) in SMALL.items():
         try:
-            texts = [_run_inside({"small": name}, _plain_environment(), BACKSTOP_SECONDS) for _ in range(repeats)]
+            texts = [
+                _run_inside({"small": name, "loop_first": place % 2 == 0}, _plain_environment(), BACKSTOP_SECONDS)
+                for place in range(repeats)
+            ]
             columns = list(zip(*(json.loads(text or "[]") for text in texts)))
         except BrokenRun as failure:
             print(f"{what:<43}BROKEN {failure}", flush=True)
@@ -832,7 +846,7 @@ def arguments_of(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--json", metavar="FILE", type=Path, help="append each row to FILE as a line of JSON")
     parser.add_argument("--grid-from", metavar="FILE", type=Path, help="counts and best shapes from an earlier --json")
     parser.add_argument("--small", action="store_true", help="measure few items instead")
-    parser.add_argument("--repeats", type=int, default=5, help="fresh interpreters for each line of --small")
+    parser.add_argument("--repeats", type=int, default=8, help="fresh interpreters for each line of --small")
     parser.add_argument("--measure", nargs=3, metavar=("NAME", "SHAPE", "COUNT"), help="one run (or a peer's name)")
     parser.add_argument("--list", action="store_true", help="name the workloads and stop")
     parser.add_argument("--seconds", type=float, help=argparse.SUPPRESS)  # the wanted length of a run
@@ -912,7 +926,11 @@ def run_one(name: str, pool: str, count: int) -> int:
 def run_inside(text: str) -> int:
     """Do what a fresh interpreter was started for, and print it."""
     task = json.loads(text)
-    print(json.dumps(small_here(task["small"]) if "small" in task else asdict(measure_here(Task(**task)))), flush=True)
+    small = "small" in task
+    print(
+        json.dumps(small_here(task["small"], task["loop_first"]) if small else asdict(measure_here(Task(**task)))),
+        flush=True,
+    )
     return 0
 
 

@@ -21,7 +21,7 @@ from itertools import chain, islice
 from operator import length_hint
 from queue import Empty, SimpleQueue
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast, runtime_checkable
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 
 from poolwise._core.model import Outcome, Settled, exception_to_raise
 from poolwise._policy.order import runs
@@ -42,17 +42,15 @@ R = TypeVar("R")
 _Self = TypeVar("_Self", bound="_Iteration[Any]")
 
 _PULL_QUICK_SECONDS = 0.0005
-_MOST_PULLED = 8192
-_PULLED_BLINDLY = 128
+_MOST_PULLED_BLINDLY = 128
 _JOIN_SECONDS = 5.0
 _KEPT_SLICES, _KEPT_SAMPLES, _KEPT_MARKS = 2_000, 500, 300  # Of the story, in a journal.
 
 
-@runtime_checkable
 class Feed(Protocol):
-    """An input that can say whether its next item is there, so that outcomes are delivered while it has none.
+    """An input that says whether its next item is there, so that outcomes are delivered while it has none.
 
-    Lines of a pipe are one: what was done must not wait for the line after it.
+    What has `call_when_ready` is one. Lines of a pipe are: what was done must not wait for the line after it.
     """
 
     def ready(self) -> bool:
@@ -88,7 +86,7 @@ class Stream:
         self.key = key
         self.handed = 0  # Items in parts that the consumer got.
         self._source = source
-        self._feed = source if isinstance(source, Feed) else None
+        self._feed = cast("Feed", source) if hasattr(source, "call_when_ready") else None
         self._dry = False  # The feed had nothing more at hand when last asked.
         self._ordered = ordered
         self._placed = placed
@@ -98,7 +96,7 @@ class Stream:
         self._held: dict[int, Settled] = {}
         self._in_held = 0  # Items.
         self._next_index = 0
-        self._pull_size = 1
+        self._pulled_blindly = 1  # Items of the input between two looks at the clock.
         self._exhausted = False
         self._draining = False
         self._warned = False
@@ -185,10 +183,9 @@ class Stream:
             raise
         if self._progress is not None:
             self._progress.start()
-        if not self.engine.inline:
+        if feed and not self.engine.inline:
             self._supervise()
-            if feed:
-                self._pull(left=0, waiting=False)
+            self._pull(left=0, waiting=False)
 
     def next_part(self, left: int) -> Settled | None:
         """Return the next settled tasks, or None at the end.
@@ -216,7 +213,7 @@ class Stream:
                 self.handed += len(part.indexes)
                 self.engine.timeline.hand(part, self.key)
                 # The input is quick: keep the lanes fed while the consumer is away.
-                if self._pull_size > 1 and not self.engine.inline:
+                if self._pulled_blindly > 1 and not self.engine.inline:
                     self._pull(left=left + len(part.indexes), waiting=False)
                 return part
             if self.engine.finished and self._arrived >= self.engine.taken:  # What is settled may still be on its way.
@@ -299,9 +296,10 @@ class Stream:
                 return False
             if self._feed is not None and not self._feed.ready():
                 return False
-            quick = self._take(min(room, self._pull_size))
+            quick = self._take(room if engine.taken else 1)  # How large items are is known once there is one.
             if not quick or engine.inline:
                 return True
+            self._supervise()
         return False
 
     def _take(self, number: int) -> bool:
@@ -313,12 +311,13 @@ class Stream:
         source = self._source if self._feed is None else self._at_hand(self._feed)
         try:
             while len(items) < number and seconds < _PULL_QUICK_SECONDS:
-                wanted = min(len(items) + _PULLED_BLINDLY, number)
+                wanted = min(len(items) + self._pulled_blindly, number)
                 items.extend(islice(source, wanted - len(items)))  # Keeps what came before an error.
                 seconds = time.perf_counter() - started
                 if len(items) < wanted:
                     self._exhausted = not self._dry
                     break
+                self._pulled_blindly = min(_MOST_PULLED_BLINDLY, 2 * self._pulled_blindly)
         except Exception as error:
             self._input_error = error
             self._exhausted = True
@@ -331,9 +330,9 @@ class Stream:
             self._end_input()
             return True
         if seconds < _PULL_QUICK_SECONDS:
-            self._pull_size = min(_MOST_PULLED, 2 * self._pull_size)
             return True
-        self._pull_size = max(1, int(self._pull_size * _PULL_QUICK_SECONDS / seconds))
+        blindly = int(len(items) * _PULL_QUICK_SECONDS / seconds)
+        self._pulled_blindly = max(1, min(blindly, _MOST_PULLED_BLINDLY))
         return False
 
     def _offer(self, items: list[Any], first: int) -> None:

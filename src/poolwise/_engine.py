@@ -111,7 +111,7 @@ class Engine:
         self._ids = count()
         self._packer = Packer()
         self._bucket = TokenBucket(rules.limits.per_second) if rules.limits.per_second else None
-        self._settlers = settlers(settle, rules.retry, random.Random())
+        self._settlers = settlers(settle, rules.retry, random.Random)
         self._judges_values = settle is not None or self._pending.singly
         self._blameless = 0
         self._buffered_bytes: int | None = None
@@ -358,7 +358,8 @@ class Engine:
         )
 
     def _launch(self, span: Span, flush_seconds: float) -> None:
-        clocked = clock_each(self.meter.mean_seconds, timeout=self.rules.spec.timeout is not None)
+        timeout = self.rules.spec.timeout is not None
+        clocked = clock_each(self.meter.mean_seconds, len(span.items), timeout=timeout)
         batch = Batch(next(self._ids), span.indexes, span.items, span.attempt, span.alone, clocked, flush_seconds)
         if self._bucket is not None:
             self._bucket.take(len(batch))

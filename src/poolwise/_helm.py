@@ -219,10 +219,10 @@ class PilotHelm:
         return self.pilot.measuring
 
     def start(self) -> Shape:
-        if not self.pilot.in_children and has_gil():
-            self._probe.start()
         self._read()
         self.pilot.attend(self._facts(None, starved=False))
+        if not self.pilot.in_children and has_gil():
+            self._probe.start()
         return self.pilot.shape
 
     def before_wait(self) -> None:

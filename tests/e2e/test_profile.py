@@ -36,6 +36,16 @@ def test_for_a_machine(poolwise: Any, lines: Lines) -> None:
     assert "print 3" in ended.err
 
 
+def test_few_items(poolwise: Any, lines: Lines) -> None:
+    """They end before shapes could be compared; what they were like is told."""
+    ended = poolwise("profile", "functions:same", lines(range(3)), "--json")
+    assert ended.code == 0
+    said = json.loads(ended.out)
+    assert (said["items"], said["shape"]) == (3, "1x1")
+    assert said["demands"]["response_seconds"]["value"] > 0
+    assert "there were too few items to compare shapes" in said["reasons"]
+
+
 def test_each_item_once_and_no_more_than_needed(poolwise: Any) -> None:
     """Endless input is profiled for about the time asked for, and then left."""
     ended = poolwise("profile", "functions:same", "-", "--seconds", "0.2", "--json", stdin=b"x\n" * 3_000_000)

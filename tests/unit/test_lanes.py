@@ -7,8 +7,10 @@ from queue import SimpleQueue
 
 import pytest
 
+from poolwise._core.errors import BackendError
 from poolwise._core.model import Batch, Done, Event, Spec
-from poolwise._runtime.lanes import ThreadGroup
+from poolwise._runtime import lanes
+from poolwise._runtime.lanes import InlineGroup, ThreadGroup
 
 
 @pytest.mark.parametrize(("flush_seconds", "recall_seconds"), [(0.025, 0.1), (0.075, 0.225)])
@@ -70,3 +72,99 @@ def test_a_batch_that_comes_while_another_is_unpacked_is_given_back() -> None:
     assert isinstance(finished, Done)
     assert (finished.batch_id, finished.values) == (0, [0])
     group.close()
+
+
+def test_the_callers_thread_looks_itself_how_long_a_batch_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody can take results while it executes items, so it needs no ticker to give back what it has not begun."""
+    events: list[Event] = []
+    now = [0.0]
+    monkeypatch.setattr(lanes, "_clock", lambda: now[0])
+
+    def item(seconds: float) -> float:
+        now[0] += seconds
+        return seconds
+
+    class Unwatched(InlineGroup):
+        def tick_while_busy(self) -> None:
+            raise AssertionError("a thread for a batch that is timed item by item")
+
+    group = Unwatched(Spec(item), events.append)
+    items = [0.001, 0.001, 0.2, 0.001, 0.001]
+    group.put(Batch(0, range(5), items, clocked=True, flush_seconds=0.01))
+    assert group.run_next()
+    assert [(event.values, event.returned) for event in events if isinstance(event, Done)] == [(items[:3], range(3, 5))]
+    group.close()
+
+
+class NoMoreThreads:
+    """`Thread.start` of a system that starts only so many of them."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+        self.left = most
+        self.refused = threading.Event()
+        start = threading.Thread.start
+
+        def limited(thread: threading.Thread) -> None:
+            if thread.name.startswith("poolwise-lane"):
+                if self.left == 0:
+                    self.refused.set()
+                    raise RuntimeError("can't start new thread")
+                self.left -= 1
+            start(thread)
+
+        monkeypatch.setattr(threading.Thread, "start", limited)
+
+
+def test_no_thread_can_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever opens the lanes hears it, with what would help."""
+    NoMoreThreads(monkeypatch, 0)
+    group = ThreadGroup(Spec(abs), lambda _: None)
+    with pytest.raises(BackendError, match=r"starts no thread \(can't start new thread\); raise the limit"):
+        group.resize(16)
+    assert (group.lanes, group.count) == ([], 0)
+    group.close()
+
+
+@pytest.mark.filterwarnings("always:the system starts no further thread")
+def test_fewer_threads_than_lanes(monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder) -> None:
+    """Those that there are do all the work, and a warning says how many."""
+    system = NoMoreThreads(monkeypatch, 3)
+    events: SimpleQueue[Event] = SimpleQueue()
+    group = ThreadGroup(Spec(abs), events.put)
+    group.resize(16)
+    assert system.refused.wait(60)
+    for number in range(30):
+        group.put(Batch(number, range(1), [-number]))
+    found = [events.get(timeout=60) for _ in range(30)]
+    assert sorted(event.values[0] for event in found if isinstance(event, Done)) == list(range(30))
+    with group._resizing:  # Who tries to start them has given up, and said so.
+        assert (len(group.lanes), group.count) == (3, 3)
+    assert any("3 lanes work" in str(warning.message) for warning in recwarn)
+    group.close()
+
+
+def test_lanes_that_are_being_started_go_when_their_group_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A short run may be over before all of its lanes have begun."""
+    starting, go_on = threading.Event(), threading.Event()
+    start = threading.Thread.start
+    started: list[threading.Thread] = []
+
+    def slowly(thread: threading.Thread) -> None:
+        if started and thread.name.startswith("poolwise-lane"):
+            starting.set()
+            assert go_on.wait(60)
+        started.append(thread)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", slowly)
+    group = ThreadGroup(Spec(abs), lambda _: None)
+    group.resize(16)
+    assert starting.wait(60)
+    group.close()
+    go_on.set()
+    with group._resizing:
+        pass
+    for thread in started:
+        thread.join(60)
+        assert not thread.is_alive()
+    assert len(started) == 2

@@ -4,9 +4,9 @@ Capped factoring on decomposed time: b = min(cap / mean, growth, ceil(remaining 
 and Flynn, CACM 35(8), 1992) hands out half of what remains in equal parts; the cap keeps results flowing: 30 ms; more
 where there are many lanes, as the calling process does no more than so many batches a second; and up to 90 ms once a
 shape has been held for a while, or lanes have found their number: no windows of a comparison have to end soon then. The
-growth of x2 a round from 1 keeps a wrong first estimate cheap. The mean is the function's own time in a lane, never
-queueing, pickling or a cold start. Unknown length drops the last term, and so does the caller's own thread, as there is
-no other lane to wait for.
+growth of x2 a round from 1 keeps a wrong first estimate cheap; what should take 0.1 ms is no risk. The mean is the
+function's own time in a lane, never queueing, pickling or a cold start. Unknown length drops the last term, and so does
+the caller's own thread, as there is no other lane to wait for.
 """
 
 from __future__ import annotations
@@ -21,9 +21,11 @@ INLINE_BATCH_SECONDS = 0.005
 INLINE_FLUSH_SECONDS = 0.010
 FLUSH_SHARE = 5 / 6  # Of the time a batch should run; after that what is finished of it is sent.
 QUEUED_SECONDS = 0.012
+SAFE_SECONDS = 100e-6  # A batch that should take no longer is packed at once.
 MOST_ITEMS = 16_384
 MOST_BATCH_BYTES = 1024 * 1024
 MOST_DEPTH = 6
+FEW_ITEMS = 16
 TINY_SECONDS = 20e-6  # Below this a clock reading for each item would cost more than 2 % of it.
 
 
@@ -88,7 +90,7 @@ class Packer:
         if mean_seconds is None:
             return 1
         wanted = min(limits.batch_seconds / max(mean_seconds, 1e-9), MOST_ITEMS)
-        size = min(wanted, self.growth)
+        size = min(wanted, max(self.growth, SAFE_SECONDS / max(mean_seconds, 1e-9)))
         self.growth = max(1.0, min(wanted, self.growth * 2 ** (1 / limits.lanes)))
         if remaining is not None and not limits.inline:
             size = min(size, -(-remaining // (2 * limits.lanes)))
@@ -115,6 +117,6 @@ def depth(mean_seconds: float | None, size: int) -> int:
     return min(MOST_DEPTH, 1 + max(1, round(QUEUED_SECONDS / max(mean_seconds * size, 1e-6))))
 
 
-def clock_each(mean_seconds: float | None, *, timeout: bool) -> bool:
-    """Say whether each item of the next batch is timed, or only the batch."""
-    return timeout or mean_seconds is None or mean_seconds >= TINY_SECONDS
+def clock_each(mean_seconds: float | None, size: int, *, timeout: bool) -> bool:
+    """Say whether each item of the next batch is timed, or only the batch; where there are few, that costs nothing."""
+    return timeout or mean_seconds is None or mean_seconds >= TINY_SECONDS or size <= FEW_ITEMS

@@ -267,6 +267,8 @@ class Pilot:
             look.begin(facts)
         if look.began is None or look.seen.items == 0:
             return Move(self.shape, knock=facts.can_knock and not self.in_children)
+        if self._long and facts.remaining == 0 and self._demands is None:
+            return self._conclude(facts)
         if self.shape.total > 1 and not look.is_based:
             look.begin(facts)
         elapsed = facts.now - look.began
@@ -302,6 +304,13 @@ class Pilot:
             self._publish(self.shape, [why])
             return Move(self.shape, knock=False)
         return self._start_trial(worth, facts)
+
+    def _conclude(self, facts: Facts) -> Move:
+        """There are no more items: say what was seen of them."""
+        self._demands = self._look.estimate(facts)
+        self._serial = self._serial or self._one_lane(self._demands, facts)
+        self._publish(self.shape, ["there were too few items to compare shapes"])
+        return Move(self.shape)
 
     def _may_want_workers(self, elapsed: float, facts: Facts) -> bool:
         """Say, once, whether worker processes are likely to be tried: to start the first one takes a while."""

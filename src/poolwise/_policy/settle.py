@@ -6,7 +6,7 @@ The job's own `settle` is asked, then the user's `retry`, which is a settle func
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from poolwise._core.errors import RemoteError, TaskFailed
 from poolwise._core.job import Decision, Ended, Final, RetryAfter, Settle
@@ -14,9 +14,9 @@ from poolwise._core.model import Retry
 from poolwise._policy.retry import delay_seconds
 
 
-def settlers(job: Settle | None, retry: Retry | None, rng: random.Random) -> tuple[Settle, ...]:
-    """Return who decides, in this order."""
-    rules = () if retry is None else (by_rule(retry, rng),)
+def settlers(job: Settle | None, retry: Retry | None, rng: Callable[[], random.Random]) -> tuple[Settle, ...]:
+    """Return who decides, in this order; `rng` is asked for where delays are drawn, as to seed one takes a while."""
+    rules = () if retry is None else (by_rule(retry, rng()),)
     return rules if job is None else (job, *rules)
 
 

@@ -18,6 +18,7 @@ import os
 import threading
 import time
 import types
+import warnings
 import weakref
 from collections import deque
 from collections.abc import Callable, Collection, MutableSequence, Sequence
@@ -25,7 +26,7 @@ from dataclasses import replace
 from queue import SimpleQueue
 from typing import Any, Protocol
 
-from poolwise._core.errors import sentence_of
+from poolwise._core.errors import BackendError, sentence_of
 from poolwise._core.model import Batch, Done, Failure, Lost, Running, Spec, class_name
 from poolwise._runtime import allocator
 from poolwise._runtime.host import switch_counter
@@ -179,6 +180,8 @@ class LaneGroup:
         worker: the number that events carry.
         load: unpacks the items of a batch.
     """
+
+    recalls_itself = False  # Nobody takes results while an item runs: the lane itself looks how long it takes.
 
     def __init__(self, spec: Spec, emit: Emit, *, worker: int = 0, load: Load = as_they_are) -> None:
         self.spec = spec
@@ -415,6 +418,8 @@ class LaneGroup:
             keep(value)
             del value
             started, cpu_started = now, cpu
+            if self.recalls_itself and now - run.begun >= run.batch.flush_seconds:
+                self._recall(run)
 
     # -- the ticker, a thread that exists while batches of more than one item run
 
@@ -447,7 +452,10 @@ class LaneGroup:
             run = lane.run
             if run is not None:
                 run.queue.clear()
-        for _ in self.lanes:
+        self._send_home()
+
+    def _send_home(self) -> None:
+        for _ in tuple(self.lanes):
             self.queue.put(None)
 
 
@@ -532,6 +540,8 @@ if hasattr(os, "register_at_fork"):
 class InlineGroup(LaneGroup):
     """`1x1`: one lane, in the thread that calls `run_next`."""
 
+    recalls_itself = True
+
     def __init__(self, spec: Spec, emit: Emit) -> None:
         super().__init__(spec, emit)
         self.lanes = [Lane(0, [0] * SLOT_WORDS)]
@@ -547,7 +557,7 @@ class InlineGroup(LaneGroup):
         batch = self.queue.get()
         if batch is None:
             return False
-        if len(batch) > 1:
+        if len(batch) > 1 and not batch.clocked:
             self.tick_while_busy()
         self.execute(self.lanes[0], batch)
         return True
@@ -572,11 +582,18 @@ class ThreadGroup(LaneGroup):
     def resize(self, count: int) -> None:
         """Move toward that many lanes; running tasks are finished.
 
-        Many new lanes come one after the other while those that there are work on: to start a thread takes a
-        millisecond and more where a hundred others want the GIL.
+        Many new lanes come one after the other while those that there are work on: to start a thread takes 0.3 ms, and
+        a millisecond and more where a hundred others want the GIL.
+
+        Raises:
+            BackendError: where there is no lane, and the system starts no thread.
         """
+        many = count - self.count > _AT_ONCE
+        if many and not self.count:  # Whoever opens this hears if there can be none.
+            self._wanted = 1
+            self._approach()
         self._wanted = count
-        if count - self.count > _AT_ONCE and self.count:
+        if many:
             start_unattended(self._approach)
         else:
             self._approach()
@@ -584,10 +601,26 @@ class ThreadGroup(LaneGroup):
     def _approach(self) -> None:
         with self._resizing:
             while self.count < self._wanted and not self._closed:
-                self._start_lane()
+                try:
+                    self._start_lane()
+                except RuntimeError as error:
+                    self._do_with(self.count, error)
+                    break
             while self.count > self._wanted:
                 self.count -= 1
                 self.queue.put(None)
+            if self._closed:  # `close` may not have seen the last one.
+                self._send_home()
+
+    @staticmethod
+    def _do_with(lanes: int, error: RuntimeError) -> None:
+        """The system starts no further thread: those that there are do the work."""
+        remedy = "raise the limit of processes (ulimit -u, or that of the container)"
+        if not lanes:
+            raise BackendError(f"the system starts no thread ({error}); {remedy}") from error
+        few = f"{lanes} lane{'s' if lanes > 1 else ''}"
+        told = f"the system starts no further thread ({error}): {few} work; {remedy}"
+        warnings.warn(told, RuntimeWarning, stacklevel=2)
 
     def add_lane(self) -> Lane:
         """Make a lane, which somebody must `serve`."""
@@ -604,8 +637,13 @@ class ThreadGroup(LaneGroup):
         thread = threading.Thread(
             target=context.run, args=(self.serve, lane), name=f"poolwise-lane-{lane.number}", daemon=True
         )
+        try:
+            thread.start()
+        except RuntimeError:
+            self.lanes.remove(lane)
+            self.count -= 1
+            raise
         self._threads.add(thread)
-        thread.start()
 
     def serve(self, lane: Lane) -> None:
         """Take batches and execute them, until told to end."""

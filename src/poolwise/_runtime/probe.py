@@ -22,6 +22,7 @@ from poolwise._runtime.lanes import start_unattended
 MEAN_SLEEP_SECONDS = 0.001
 BURST_SECONDS = 0.05
 _MOST_KNOCKS = 4096
+_draw = random.Random().expovariate  # One for all, and not the user's: to seed one takes 0.1 ms.
 _IDLE_SECONDS = 60e-6  # How late a timer wakes a thread that nobody holds up, until it is learnt.
 _LEARNING = 0.1
 _OVERDUE_SECONDS = 0.002  # A knock that is so late waits for the GIL, and not for a core.
@@ -131,7 +132,6 @@ class Probe:
 
     def _knock(self, stop: threading.Event, rest_seconds: float) -> None:
         clock, sleep, cpu_clock = time.perf_counter, time.sleep, time.thread_time
-        draw = random.Random().expovariate
         switches = switch_counter()
         number = threading.get_native_id()
         idle = _IDLE_SECONDS
@@ -141,7 +141,7 @@ class Probe:
             if rest_seconds and clock() > burst_ends:
                 stop.wait(rest_seconds)
                 burst_ends = clock() + BURST_SECONDS
-            wanted = draw(1 / MEAN_SLEEP_SECONDS)
+            wanted = _draw(1 / MEAN_SLEEP_SECONDS)
             before = switches() if switches is not None else 0
             self._asleep = None if switches is None else (number, before)
             started = clock()
