@@ -184,8 +184,8 @@ class Stream:
         if self._progress is not None:
             self._progress.start()
         if feed and not self.engine.inline:
-            self._supervise()
             self._pull(left=0, waiting=False)
+            self._supervise()
 
     def next_part(self, left: int) -> Settled | None:
         """Return the next settled tasks, or None at the end.
@@ -288,8 +288,11 @@ class Stream:
     # -- input
 
     def _pull(self, *, left: int, waiting: bool) -> bool:
-        """Take items while there is room and it is quick; returns whether there is room for more."""
-        engine = self.engine
+        """Take items while there is room and it is quick; returns whether there is room for more.
+
+        Where that takes longer, what was taken is worked at meanwhile; else the caller has the engine stepped.
+        """
+        engine, began = self.engine, time.perf_counter()
         while not self._exhausted:
             room = engine.room(engine.taken - self.handed + left, waiting=waiting)
             if room == 0 or engine.finished:
@@ -299,7 +302,8 @@ class Stream:
             quick = self._take(room if engine.taken else 1)  # How large items are is known once there is one.
             if not quick or engine.inline:
                 return True
-            self._supervise()
+            if time.perf_counter() - began > _PULL_QUICK_SECONDS:
+                self._supervise()
         return False
 
     def _take(self, number: int) -> bool:

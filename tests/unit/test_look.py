@@ -8,7 +8,7 @@ import pytest
 
 from poolwise import Shape
 from poolwise._core.model import Done
-from poolwise._policy.demands import kind_of
+from poolwise._policy.demands import Knock, kind_of
 from poolwise._policy.look import Facts, Look, Watch
 from poolwise._policy.roofs import Ground, roofs
 from poolwise._policy.use import UseMeter
@@ -107,6 +107,22 @@ def test_to_stand_in_line_for_a_core_is_no_waiting() -> None:
         assert kind_of(demands) in kinds
     unknown = look.estimate(facts_at(1.5, cpu_seconds=0.05, can_knock=False))
     assert unknown.response.value == pytest.approx(0.022)
+
+
+def test_who_stands_in_line_for_a_core_may_hold_the_gil_meanwhile() -> None:
+    """Items of 1 ms that take 2 ms as others use the cores, and half of the knocks find the GIL held: that is mixed."""
+    look = Look(Shape(1, 1), 2.0, children=False, coroutine=False)
+    look.attend(facts_at(0.0, delayed=lambda: 5.0))
+    knocks = []
+    for number in range(200):
+        began = number * 0.002
+        look.observe(done(began, 0.002, cpu=0.001), 0, began + 0.002, first=True, later=False)
+        knocks.append(Knock(began + 0.001, 0.001, 0.0, held=number % 2 == 0))
+    demands = look.estimate(facts_at(0.4, cpu_seconds=0.2, knocks=lambda: knocks, delayed=lambda: 5.2))
+    assert demands.response.value == pytest.approx(0.001, rel=0.1)
+    assert demands.held_of_busy is not None
+    assert demands.held_of_busy.value == pytest.approx(0.5, abs=0.1)
+    assert kind_of(demands) == "mixed"
 
 
 def two_lanes(executed: int, cpu_of_each: float) -> Any:

@@ -246,10 +246,11 @@ class Look:
             cpu = min(self._process_cpu(facts), response.value * self._cores)
         total = cpu + native + children
         held = self._held(facts) or self._held_before(total / max(response.value, 1e-12))
+        response = self._undelayed(response, total, facts)  # Who stands in line for a core may hold the GIL meanwhile.
         held = None if held is None else held.scaled(response.value)
         if held is not None and not facts.alone:  # Others hold the GIL as well; an item that does so computes.
             held = held.bounded(total)
-        response = self._alone(self._undelayed(response, total, facts), total, held, facts)
+        response = self._alone(response, total, held, facts)
         return Demands(
             response,
             Estimate(total, total * 0.9, total * 1.1),

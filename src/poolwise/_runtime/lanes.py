@@ -600,27 +600,13 @@ class ThreadGroup(LaneGroup):
 
     def _approach(self) -> None:
         with self._resizing:
-            while self.count < self._wanted and not self._closed:
-                try:
-                    self._start_lane()
-                except RuntimeError as error:
-                    self._do_with(self.count, error)
-                    break
+            while self.count < self._wanted and not self._closed and self._start_lane():
+                pass
             while self.count > self._wanted:
                 self.count -= 1
                 self.queue.put(None)
             if self._closed:  # `close` may not have seen the last one.
                 self._send_home()
-
-    @staticmethod
-    def _do_with(lanes: int, error: RuntimeError) -> None:
-        """The system starts no further thread: those that there are do the work."""
-        remedy = "raise the limit of processes (ulimit -u, or that of the container)"
-        if not lanes:
-            raise BackendError(f"the system starts no thread ({error}); {remedy}") from error
-        few = f"{lanes} lane{'s' if lanes > 1 else ''}"
-        told = f"the system starts no further thread ({error}): {few} work; {remedy}"
-        warnings.warn(told, RuntimeWarning, stacklevel=2)
 
     def add_lane(self) -> Lane:
         """Make a lane, which somebody must `serve`."""
@@ -631,7 +617,8 @@ class ThreadGroup(LaneGroup):
         self.count += 1
         return lane
 
-    def _start_lane(self) -> None:
+    def _start_lane(self) -> bool:
+        """Start one; where the system starts no further thread, those that there are do the work."""
         lane = self.add_lane()
         context = self._context.copy()
         thread = threading.Thread(
@@ -639,11 +626,21 @@ class ThreadGroup(LaneGroup):
         )
         try:
             thread.start()
-        except RuntimeError:
+        except RuntimeError as error:
             self.lanes.remove(lane)
             self.count -= 1
-            raise
+            self._tell(error)
+            return False
         self._threads.add(thread)
+        return True
+
+    def _tell(self, error: RuntimeError) -> None:
+        remedy = "raise the limit of processes (ulimit -u, or that of the container)"
+        if not self.count:
+            raise BackendError(f"the system starts no thread ({error}); {remedy}") from error
+        few = f"{self.count} lane{'s' if self.count > 1 else ''}"
+        told = f"the system starts no further thread ({error}): {few} work; {remedy}"
+        warnings.warn(told, RuntimeWarning, stacklevel=2)
 
     def serve(self, lane: Lane) -> None:
         """Take batches and execute them, until told to end."""
