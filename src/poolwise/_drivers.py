@@ -288,11 +288,8 @@ class Stream:
     # -- input
 
     def _pull(self, *, left: int, waiting: bool) -> bool:
-        """Take items while there is room and it is quick; returns whether there is room for more.
-
-        Where that takes longer, what was taken is worked at meanwhile; else the caller has the engine stepped.
-        """
-        engine, began = self.engine, time.perf_counter()
+        """Take items while there is room and it is quick; returns whether there is room for more."""
+        engine = self.engine
         while not self._exhausted:
             room = engine.room(engine.taken - self.handed + left, waiting=waiting)
             if room == 0 or engine.finished:
@@ -302,8 +299,7 @@ class Stream:
             quick = self._take(room if engine.taken else 1)  # How large items are is known once there is one.
             if not quick or engine.inline:
                 return True
-            if time.perf_counter() - began > _PULL_QUICK_SECONDS:
-                self._supervise()
+            self._supervise()  # The next item may keep us waiting.
         return False
 
     def _take(self, number: int) -> bool:

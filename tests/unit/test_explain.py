@@ -42,6 +42,8 @@ def demands_of(response: float, cpu: float, held: float | None, **more: float) -
         (Demands(exact(0.0), exact(0.0)), "unknown"),
         (Demands(Estimate(0.0033, 0.0, 0.006), exact(0.00045), exact(0.0), items=50), "unknown"),  # io, when slow
         (Demands(Estimate(0.0033, 0.003, 0.0036), exact(0.00045), exact(0.0), items=50), "mixed"),
+        (Demands(exact(0.002), exact(0.002), Estimate(0.00048, 0.00023, 0.00065), items=50), "unknown"),  # cached reads
+        (Demands(exact(0.002), exact(0.002), Estimate(0.0008, 0.0005, 0.0011), items=50), "mixed"),
     ],
 )
 def test_kinds(demands: Demands, kind: str) -> None:

@@ -218,12 +218,16 @@ def kind_of(demands: Demands) -> Kind:
     "unknown" where the measurement does not tell: too few items, or an interval that reaches over a border.
     """
     kind = guessed_kind(demands)
-    may_wait_only = kind == "mixed" and demands.wait_share > BUSY and demands.most_wait_share > _WAITING
-    return "unknown" if may_wait_only else kind
+    if kind != "mixed":
+        return kind
+    if demands.wait_share > BUSY:
+        return "unknown" if demands.most_wait_share > _WAITING else kind
+    share = demands.held_of_busy
+    return "unknown" if share is not None and share.low < _FREE else kind
 
 
 def guessed_kind(demands: Demands) -> Kind:
-    """Name what to act on: as `kind_of`, but for work that waits and computes, and may be found to wait only."""
+    """Name what to act on: as `kind_of`, but for mixed work, which may be found to wait only, or to hold no GIL."""
     if demands.items == 0:
         return "unknown"
     response = demands.response.value
