@@ -36,6 +36,10 @@ def _sleep(x: int) -> None:
     time.sleep(0.002)
 
 
+def _sleep_long(x: int) -> None:
+    time.sleep(0.02)
+
+
 def _mixed(x: int) -> None:
     sum(range(20_000))
     hashlib.sha256(BLOCK).digest()
@@ -260,7 +264,7 @@ def test_nested_auto_stays_inside() -> None:
 def test_profile_runs_the_first_items_once(tmp_path: Path) -> None:
     """`profile` takes items for a while, each once, says how many, and leaves the rest."""
     source = iter(range(100_000))
-    profile = poolwise.profile(lambda x: counted(tmp_path, _sleep, x), source, seconds=0.3)
+    profile = poolwise.profile(lambda x: counted(tmp_path, _sleep_long, x), source, seconds=0.3)
     assert_each_once(tmp_path, profile.items)
     assert next(source) == profile.items
     assert profile.kind in ("io", "mixed", "unknown")  # On a busy machine the little that it computes takes long.
