@@ -178,14 +178,14 @@ class Stream:
         self._started = True
         try:
             self.engine.start()
+            if self._progress is not None:
+                self._progress.start()
+            if feed and not self.engine.inline:
+                self._pull(left=0, waiting=False)
+                self._supervise()
         except BaseException:
             self.close()
             raise
-        if self._progress is not None:
-            self._progress.start()
-        if feed and not self.engine.inline:
-            self._pull(left=0, waiting=False)
-            self._supervise()
 
     def next_part(self, left: int) -> Settled | None:
         """Return the next settled tasks, or None at the end.
@@ -304,34 +304,33 @@ class Stream:
 
     def _take(self, number: int) -> bool:
         """Advance the input by up to that many items; returns whether that was quick."""
-        started = time.perf_counter()
-        items: list[Any] = []
-        seconds = 0.0
+        taken, seconds = 0, 0.0
         self._dry = False
         source = self._source if self._feed is None else self._at_hand(self._feed)
-        try:
-            while len(items) < number and seconds < _PULL_QUICK_SECONDS:
-                wanted = min(len(items) + self._pulled_blindly, number)
-                items.extend(islice(source, wanted - len(items)))  # Keeps what came before an error.
-                seconds = time.perf_counter() - started
-                if len(items) < wanted:
-                    self._exhausted = not self._dry
-                    break
-                self._pulled_blindly = min(_MOST_PULLED_BLINDLY, 2 * self._pulled_blindly)
-        except Exception as error:
-            self._input_error = error
-            self._exhausted = True
-        if self._placed:
-            for first, consecutive in runs(items):
-                self._offer(consecutive, first)
-        elif items:
-            self._offer(items, self.engine.taken)
+        while taken < number and seconds < _PULL_QUICK_SECONDS and not (self._exhausted or self._dry):
+            items: list[Any] = []
+            wanted = min(self._pulled_blindly, number - taken)
+            started = time.perf_counter()
+            try:
+                items.extend(islice(source, wanted))  # Keeps what came before an error.
+                self._exhausted = len(items) < wanted and not self._dry
+            except Exception as error:
+                self._input_error = error
+                self._exhausted = True
+            seconds += time.perf_counter() - started
+            taken += len(items)
+            if self._placed:
+                for first, consecutive in runs(items):
+                    self._offer(consecutive, first)
+            elif items:  # At once: the next ones may keep us waiting.
+                self._offer(items, self.engine.taken)
+            self._pulled_blindly = min(_MOST_PULLED_BLINDLY, 2 * self._pulled_blindly)
         if self._exhausted:
             self._end_input()
             return True
         if seconds < _PULL_QUICK_SECONDS:
             return True
-        blindly = int(len(items) * _PULL_QUICK_SECONDS / seconds)
+        blindly = int(taken * _PULL_QUICK_SECONDS / seconds)
         self._pulled_blindly = max(1, min(blindly, _MOST_PULLED_BLINDLY))
         return False
 

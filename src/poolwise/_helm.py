@@ -220,7 +220,7 @@ class PilotHelm:
 
     def start(self) -> Shape:
         self._read()
-        self.pilot.attend(self._facts(None, starved=False))
+        self.pilot.attend(self._facts(None, starved=False))  # Reads files, at each of which a knocker would cut in.
         if not self.pilot.in_children and has_gil():
             self._probe.start()
         return self.pilot.shape

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from poolwise._core.errors import InternalError, PoolwiseError
+from poolwise._core.errors import InternalError, PoolwiseError, no_thread
 
 if TYPE_CHECKING:
     from poolwise._engine import Engine
@@ -43,6 +43,17 @@ class Supervisor(threading.Thread):
         self._put = put
         self._executes = executes
         self._begun = False
+
+    def start(self) -> None:
+        """Begin.
+
+        Raises:
+            BackendError: where the system starts no thread.
+        """
+        try:
+            super().start()
+        except RuntimeError as error:
+            raise no_thread(error) from error
 
     def run(self) -> None:
         """Step; whatever goes wrong is for others to hear."""

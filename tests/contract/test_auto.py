@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import functools
 import hashlib
 import itertools
 import os
@@ -19,6 +20,7 @@ import pytest
 
 import poolwise
 from poolwise import Limits
+from poolwise._runtime import server
 from zoo.marks import add_line, lines
 
 BLOCK = bytes(1_000_000)
@@ -186,6 +188,22 @@ def test_workers_that_cannot_start_are_no_error(tmp_path: Path) -> None:
     assert list(results) == [x * 3 for x in range(3000)]
     assert_each_once(tmp_path, 3000)
     assert results.plan.shape.workers == 1
+
+
+def test_processes_that_cannot_start_are_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same where the system starts none; asked for by name, that is one sentence."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(server, "_server", None)
+    monkeypatch.setattr("subprocess.Popen", refuse)
+    results = poolwise.map(functools.partial(counted, tmp_path, _python), range(3000))
+    assert list(results) == [x * 3 for x in range(3000)]
+    assert_each_once(tmp_path, 3000)
+    assert results.plan.shape.workers == 1
+    with pytest.raises(poolwise.BackendError, match=r"no process can be started: .*temporarily"):
+        list(poolwise.map(abs, range(3), shape="2x1"))
 
 
 @pytest.mark.parametrize("name", ["python", "sleep", "mixed"])

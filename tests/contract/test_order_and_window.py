@@ -229,6 +229,19 @@ def test_execution_goes_on_while_the_input_blocks(way: Way, tmp_path: Path) -> N
     assert list(way.map(fn, blocking())) == [0, 1]
 
 
+@not_inline
+def test_execution_goes_on_while_the_input_blocks_between_pages(way: Way, tmp_path: Path) -> None:
+    """Most of what came quickly before the input blocks runs meanwhile."""
+    fn = way.fn(functools.partial(items.note, tmp_path))
+
+    def pages() -> Iterator[int]:
+        yield from range(6)
+        wait_until(lambda: {"0", "1", "2"} <= set(lines(tmp_path / "calls")), "half of the page ran")
+        yield from range(6, 12)
+
+    assert sorted(way.map(fn, pages())) == list(range(12))
+
+
 @pytest.mark.parametrize("call", ["map", "run"])
 def test_exception_of_the_input(way: Way, call: str) -> None:
     """An exception from the input comes after the results of everything taken before it, as it was raised."""

@@ -7,10 +7,13 @@ from queue import SimpleQueue
 
 import pytest
 
+import poolwise
 from poolwise._core.errors import BackendError
 from poolwise._core.model import Batch, Done, Event, Spec
 from poolwise._runtime import lanes
 from poolwise._runtime.lanes import InlineGroup, ThreadGroup
+from poolwise._runtime.probe import Probe
+from zoo.marks import wait_until
 
 
 @pytest.mark.parametrize(("flush_seconds", "recall_seconds"), [(0.025, 0.1), (0.075, 0.225)])
@@ -141,6 +144,58 @@ def test_fewer_threads_than_lanes(monkeypatch: pytest.MonkeyPatch, recwarn: pyte
         assert (len(group.lanes), group.count) == (3, 3)
     assert any("3 lanes work" in str(warning.message) for warning in recwarn)
     group.close()
+
+
+def refuse(*_: object) -> None:
+    raise RuntimeError("can't start new thread")
+
+
+def test_no_thread_for_the_ticker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Results come at the end of their batch then; the lane that wanted one goes on."""
+    events: SimpleQueue[Event] = SimpleQueue()
+    group = ThreadGroup(Spec(abs), events.put)
+    group.resize(1)
+    monkeypatch.setattr("_thread.start_new_thread", refuse)
+    for number in range(2):
+        group.put(Batch(number, range(3), [-1, -2, -3]))
+        ended = events.get(timeout=60)
+        assert isinstance(ended, Done)
+        assert ended.values == [1, 2, 3]
+    group.close()
+
+
+def test_no_thread_for_the_knocker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody knocks then, and that is known."""
+    monkeypatch.setattr("_thread.start_new_thread", refuse)
+    probe = Probe()
+    probe.start()
+    assert not probe.on
+    assert list(poolwise.map(abs, range(-9, 0), shape="auto")) == list(range(9, 0, -1))
+
+
+def test_no_thread_for_what_steps_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One sentence says so, and nothing is left behind."""
+    start, before = threading.Thread.start, threading.active_count()
+
+    def limited(thread: threading.Thread) -> None:
+        if not thread.name.startswith("poolwise-lane"):
+            refuse()
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", limited)
+    for opened in (
+        lambda: list(poolwise.map(abs, range(9), shape="1x4")),
+        poolwise.run(abs, [1], shape="1x2").__enter__,
+    ):
+        with pytest.raises(BackendError, match="the system starts no thread"):
+            opened()
+    with pytest.raises(BackendError, match="the system starts no thread"):
+        list(poolwise.map(coroutine, range(9), shape="1x4"))
+    wait_until(lambda: threading.active_count() <= before, "all threads have ended")
+
+
+async def coroutine(number: int) -> int:
+    return number
 
 
 def test_lanes_that_are_being_started_go_when_their_group_does(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -214,6 +214,15 @@ def sentence_of(error: BaseException) -> str:
     return f"{name}: {text}" if text else name
 
 
+MORE_THREADS = "raise the limit of processes (ulimit -u, or that of the container)"
+"""What helps where `Thread.start` raises RuntimeError."""
+
+
+def no_thread(error: RuntimeError) -> BackendError:
+    """Return what to raise where `Thread.start` raised this, and without that thread the work cannot be done."""
+    return BackendError(f"the system starts no thread ({error}); {MORE_THREADS}")
+
+
 def signal_name(number: int) -> str:
     """Name a signal number: 9 is "SIGKILL"; one without a name (a real-time signal) is "signal 40"."""
     try:

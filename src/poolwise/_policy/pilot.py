@@ -306,7 +306,7 @@ class Pilot:
         return self._start_trial(worth, facts)
 
     def _conclude(self, facts: Facts) -> Move:
-        """There are no more items: say what was seen of them."""
+        """There are no more items: say what was seen of them, which is all that a profile is for."""
         self._demands = self._look.estimate(facts)
         self._serial = self._serial or self._one_lane(self._demands, facts)
         self._publish(self.shape, ["there were too few items to compare shapes"])

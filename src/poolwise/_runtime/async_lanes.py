@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Generator
 from typing import Any
 
+from poolwise._core.errors import no_thread
 from poolwise._core.model import Batch, Event, Failure, Lost, Running, Spec
 from poolwise._runtime.lanes import (
     EXECUTING,
@@ -229,7 +230,11 @@ class AsyncGroup(LaneGroup):
         self._thread = threading.Thread(
             target=self._context.copy().run, args=(self.serve,), name="poolwise-loop", daemon=True
         )
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError as error:
+            self._thread = None
+            raise no_thread(error) from error
         self._ready.wait()
 
     def serve(self) -> None:

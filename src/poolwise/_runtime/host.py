@@ -420,7 +420,7 @@ def _split(path: str) -> tuple[int, list[str]]:
 
 def _unescaped(text: str) -> str:
     """Undo the octal escapes of mountinfo (a space is written \\040)."""
-    if "\\" not in text:  # To compile the expression takes half a millisecond.
+    if "\\" not in text:  # To compile the expression takes a while.
         return text
     return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), text)
 

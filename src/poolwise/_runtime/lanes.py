@@ -26,7 +26,7 @@ from dataclasses import replace
 from queue import SimpleQueue
 from typing import Any, Protocol
 
-from poolwise._core.errors import BackendError, sentence_of
+from poolwise._core.errors import MORE_THREADS, no_thread, sentence_of
 from poolwise._core.model import Batch, Done, Failure, Lost, Running, Spec, class_name
 from poolwise._runtime import allocator
 from poolwise._runtime.host import switch_counter
@@ -181,7 +181,7 @@ class LaneGroup:
         load: unpacks the items of a batch.
     """
 
-    recalls_itself = False  # Nobody takes results while an item runs: the lane itself looks how long it takes.
+    recalls_itself = False  # A batch that is timed item by item is watched by its lane, and not by the ticker.
 
     def __init__(self, spec: Spec, emit: Emit, *, worker: int = 0, load: Load = as_they_are) -> None:
         self.spec = spec
@@ -427,7 +427,7 @@ class LaneGroup:
         """Have the ticker run."""
         if not self._ticking:
             self._ticking = True
-            start_unattended(self._tick_on)
+            self._ticking = start_unattended(self._tick_on)  # Without one, results come at the end of their batch.
         self._ticks.set()
 
     def _tick_on(self) -> None:
@@ -459,9 +459,17 @@ class LaneGroup:
             self.queue.put(None)
 
 
-def start_unattended(target: Callable[[], object]) -> None:
-    """Start a daemon thread without waiting until it runs, as `Thread.start` does: that costs a short run dearly."""
-    _thread.start_new_thread(target, ())
+def start_unattended(target: Callable[[], object]) -> bool:
+    """Start a daemon thread without waiting until it runs, as `Thread.start` does: that costs a short run dearly.
+
+    Returns:
+        Whether the system starts a further thread.
+    """
+    try:
+        _thread.start_new_thread(target, ())
+    except RuntimeError:
+        return False
+    return True
 
 
 def join_briefly(threads: Sequence[threading.Thread], seconds: float) -> None:
@@ -540,7 +548,7 @@ if hasattr(os, "register_at_fork"):
 class InlineGroup(LaneGroup):
     """`1x1`: one lane, in the thread that calls `run_next`."""
 
-    recalls_itself = True
+    recalls_itself = True  # Whoever would take the results meanwhile is the one who executes the items.
 
     def __init__(self, spec: Spec, emit: Emit) -> None:
         super().__init__(spec, emit)
@@ -582,8 +590,8 @@ class ThreadGroup(LaneGroup):
     def resize(self, count: int) -> None:
         """Move toward that many lanes; running tasks are finished.
 
-        Many new lanes come one after the other while those that there are work on: to start a thread takes 0.3 ms, and
-        a millisecond and more where a hundred others want the GIL.
+        Many new lanes come one after the other while those that there are work on: to start a thread takes a
+        while, and a millisecond and more where a hundred others want the GIL.
 
         Raises:
             BackendError: where there is no lane, and the system starts no thread.
@@ -593,9 +601,7 @@ class ThreadGroup(LaneGroup):
             self._wanted = 1
             self._approach()
         self._wanted = count
-        if many:
-            start_unattended(self._approach)
-        else:
+        if not (many and start_unattended(self._approach)):
             self._approach()
 
     def _approach(self) -> None:
@@ -635,11 +641,10 @@ class ThreadGroup(LaneGroup):
         return True
 
     def _tell(self, error: RuntimeError) -> None:
-        remedy = "raise the limit of processes (ulimit -u, or that of the container)"
         if not self.count:
-            raise BackendError(f"the system starts no thread ({error}); {remedy}") from error
+            raise no_thread(error) from error
         few = f"{self.count} lane{'s' if self.count > 1 else ''}"
-        told = f"the system starts no further thread ({error}): {few} work; {remedy}"
+        told = f"the system starts no further thread ({error}): {few} work; {MORE_THREADS}"
         warnings.warn(told, RuntimeWarning, stacklevel=2)
 
     def serve(self, lane: Lane) -> None:

@@ -22,9 +22,9 @@ from poolwise._runtime.lanes import start_unattended
 MEAN_SLEEP_SECONDS = 0.001
 BURST_SECONDS = 0.05
 _MOST_KNOCKS = 4096
-_draw = random.Random().expovariate  # One for all, and not the user's: to seed one takes 0.1 ms.
 _IDLE_SECONDS = 60e-6  # How late a timer wakes a thread that nobody holds up, until it is learnt.
 _LEARNING = 0.1
+_draw = random.Random().expovariate  # One for all, as to seed one takes a while; and not the user's.
 _OVERDUE_SECONDS = 0.002  # A knock that is so late waits for the GIL, and not for a core.
 
 
@@ -106,9 +106,8 @@ class Probe:
     def start(self, rest_seconds: float = 0.0) -> None:
         """Begin to knock; with `rest_seconds`, for `BURST_SECONDS` at a time, with such rests between."""
         if not self.on and has_gil():
-            self.on = True
             self._stop = threading.Event()  # One for each thread, so that an old one never takes up knocking again.
-            start_unattended(partial(self._knock, self._stop, rest_seconds))
+            self.on = start_unattended(partial(self._knock, self._stop, rest_seconds))
 
     def stop(self) -> None:
         """Knock no more; the thread ends at its next knock."""

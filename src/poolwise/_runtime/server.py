@@ -57,12 +57,16 @@ class _ForkServer:
     def __init__(self) -> None:
         self.control, theirs = open_pair()
         with theirs:
-            self.process = subprocess.Popen(
-                [*interpreter(), "-c", program(f"forkserver:{theirs.fileno()}, {os.getpid()}")],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                start_new_session=True,
-            )
+            try:
+                self.process = subprocess.Popen(
+                    [*interpreter(), "-c", program(f"forkserver:{theirs.fileno()}, {os.getpid()}")],
+                    pass_fds=[theirs.fileno()],
+                    stdin=subprocess.DEVNULL,
+                    start_new_session=True,
+                )
+            except OSError as error:
+                self.control.close()
+                raise BackendError(f"no process can be started: {error}; use threads (shape='1xT')") from error
 
     def pool(self) -> socket.socket:
         """Open a pool; returns our end of its socket."""
@@ -108,7 +112,7 @@ def open_pool() -> socket.socket:
     """Return this end of a new pool's socket, starting the forkserver where there is none.
 
     Raises:
-        BackendError: where it does not stay.
+        BackendError: where it cannot be started, or does not stay.
     """
     global _server
     with _server_lock:
