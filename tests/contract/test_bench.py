@@ -9,10 +9,12 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 import poolwise
@@ -20,6 +22,7 @@ from poolwise import BackendError, Comparison, NotPicklableError, UsageError
 from poolwise._bench.child import Calls
 from poolwise._bench.measure import FreshProcesses
 from poolwise._bench.process import BrokenRun, run_program
+from zoo.marks import wait_until
 
 QUICK: dict[str, Any] = {"repeats": 1, "seconds": 0.02, "seed": 1}
 TWO = ["1x1", "2x1"]
@@ -231,3 +234,23 @@ def test_a_program_that_fails_says_its_last_words() -> None:
     with pytest.raises(BrokenRun, match="was ended by SIGKILL"):
         run_program([sys.executable, "-c", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"])
     assert run_program([sys.executable, "-c", "print(5)"]).stdout == "5\n"
+
+
+def test_a_program_whose_start_is_interrupted_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C may come while the thread that starts it is being asked to: it is ended all the same."""
+    submit = ThreadPoolExecutor.submit
+    mark = str(tmp_path / "pid")
+    code = f"import os, time; print(os.getpid(), file=open({mark!r}, 'w'), flush=True); time.sleep(600)"
+
+    def interrupted(pool: ThreadPoolExecutor, *what: Any) -> Any:
+        future = submit(pool, *what)
+        if what == (int,):
+            return future
+        wait_until((tmp_path / "pid").exists, "the program runs")
+        wait_until(lambda: (tmp_path / "pid").read_text() != "", "it has said which one it is")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run_program([sys.executable, "-c", code])
+    assert not psutil.pid_exists(int((tmp_path / "pid").read_text()))

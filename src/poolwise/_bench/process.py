@@ -54,40 +54,49 @@ def run_program(
         tempfile.TemporaryFile("w+b") as stderr,
         ThreadPoolExecutor(1) as starter,
     ):
-        # Not started by the main thread: a signal could interrupt that before it knows the process.
-        started = time.perf_counter()
-        starting = starter.submit(
-            subprocess.Popen[bytes],
-            list(command),
-            stdin=subprocess.DEVNULL,
-            stdout=stdout,
-            stderr=stderr,
-            env=None if environment is None else dict(environment),
-            start_new_session=True,
-        )
+        processes: list[subprocess.Popen[bytes]] = []
+
+        def start() -> None:
+            processes.append(
+                subprocess.Popen(
+                    list(command),
+                    stdin=subprocess.DEVNULL,
+                    stdout=stdout,
+                    stderr=stderr,
+                    env=None if environment is None else dict(environment),
+                    start_new_session=True,
+                )
+            )
+
         late = threading.Event()
 
         def give_up() -> None:
             late.set()
-            _kill(starting.result())
+            starting.result()
+            _kill(processes[0])
 
         timer = threading.Timer(limit_seconds, give_up)
         timer.daemon = True
+        starter.submit(int).result()  # Its thread is there from now on: to start one may be interrupted as well.
+        started = time.perf_counter()
         try:
+            starting = starter.submit(start)  # The main thread could be interrupted before it knows the process.
             timer.start()
-            process = starting.result()
-            process.wait()  # never with a timeout: it would poll with sleeps of up to 50 ms, and time those
+            starting.result()
+            processes[0].wait()  # never with a timeout: it would poll with sleeps of up to 50 ms, and time those
             seconds = time.perf_counter() - started
         except BaseException:
-            _kill(starting.result())
-            starting.result().wait()
+            starter.shutdown()  # By now it has been started, or never is.
+            for process in processes:
+                _kill(process)
+                process.wait()
             raise
         finally:
             timer.cancel()
         if late.is_set():
             raise BrokenRun(_with_lines(f"took over {limit_seconds:.0f} s, and was ended", stderr))
-        if process.returncode:
-            raise BrokenRun(_with_lines(_ended(process.returncode), stderr))
+        if processes[0].returncode:
+            raise BrokenRun(_with_lines(_ended(processes[0].returncode), stderr))
         stdout.seek(0)
         return Ended(stdout.read(), seconds)
 
