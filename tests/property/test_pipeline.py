@@ -17,7 +17,8 @@ from poolwise import Limits, Retry, Stage
 from zoo.marks import add_line, lines
 from zoo.ways import WAYS, Way
 
-few = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# Up to four stages of processes each: thirty took half a minute on an idle machine, and a test has one minute.
+few = settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 Fates = dict[int, tuple[int, bool]]
 """Of an item: the stage at which it fails, and whether always, or the first time only."""
