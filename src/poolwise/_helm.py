@@ -326,7 +326,7 @@ class PilotHelm:
             bytes=self._meter.mean_bytes,
             starved=starved,
             idle=idle_seconds,
-            delayed=delayed_seconds,
+            delayed=lambda: delayed_seconds(self._backend.threads()),
             running_since=lambda at: any(task.started < at for task in self._backend.running()),
             can_knock=has_gil(),
             alone=self._company is None,

@@ -412,11 +412,12 @@ def test_resident_memory_is_read_where_it_may_matter(
 
 
 def test_delayed_seconds(machine: Machine) -> None:
-    """Of all threads together; one that has ended, or garbage, counts for nothing; None where nothing is known."""
-    assert host.delayed_seconds(root=machine.root) is None
-    tasks = {"7": "365383 1500000000 2", "8": "1 1000000000 1\n", "9": "", "10": "garbage"}
+    """Of these threads together; one that has ended, or garbage, counts for nothing; None where nothing is known."""
+    asked = [7, 8, 9, 10, 11]
+    assert host.delayed_seconds(asked, root=machine.root) is None
+    tasks = {"7": "365383 1500000000 2", "8": "1 1000000000 1\n", "9": "", "10": "garbage", "12": "1 7000000000 1"}
     machine.write({f"/proc/self/task/{thread}/schedstat": text for thread, text in tasks.items()})
-    assert host.delayed_seconds(root=machine.root) == 2.5
+    assert host.delayed_seconds(asked, root=machine.root) == 2.5
 
 
 def test_throttled_seconds(machine: Machine) -> None:

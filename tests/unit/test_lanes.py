@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from queue import SimpleQueue
+from typing import Any
 
 import pytest
 
 import poolwise
+from poolwise import Shape
 from poolwise._core.errors import BackendError
 from poolwise._core.model import Batch, Done, Event, Spec
 from poolwise._runtime import lanes
 from poolwise._runtime.lanes import InlineGroup, ThreadGroup
 from poolwise._runtime.probe import Probe
+from poolwise.backends import load
 from zoo.marks import wait_until
+
+
+def who(_: int) -> int:
+    """The thread that executes this."""
+    return threading.get_native_id()
+
+
+async def who_awaits(_: int) -> int:
+    """The thread that executes this."""
+    return threading.get_native_id()
 
 
 @pytest.mark.parametrize(("flush_seconds", "recall_seconds"), [(0.025, 0.1), (0.075, 0.225)])
@@ -47,6 +61,21 @@ def test_a_batch_says_when_what_is_finished_of_it_is_sent(flush_seconds: float, 
     assert found[3] == [([0, 1], ()), ([], range(3, 5))]
     going_on.set()
     group.close()
+
+
+@pytest.mark.parametrize(("fn", "shape"), [(who, Shape(1, 1)), (who, Shape(1, 3)), (who_awaits, Shape(1, 3))])
+def test_a_backend_names_the_threads_that_are_its_lanes(fn: Callable[[int], Any], shape: Shape) -> None:
+    """Of all threads of the process those, and no other, have stood in line for a core while an item ran."""
+    backend = load("local")()
+    backend.open(Spec(fn, coroutine=fn is who_awaits), shape)
+    backend.submit(Batch(0, range(1), [0]))
+    values: list[int] = []
+    while not values:
+        values = [value for event in backend.wait(5) if isinstance(event, Done) for value in event.values]
+    threads = backend.threads()
+    assert set(values) <= set(threads)
+    assert (threading.get_native_id() in threads) == backend.inline
+    backend.close(drain=True)
 
 
 def test_a_batch_that_comes_while_another_is_unpacked_is_given_back() -> None:

@@ -153,7 +153,7 @@ def _doubts(plan: Plan) -> Iterator[str]:
     spread = demands.response.high - demands.response.low
     if spread > demands.response.value and demands.items > 4:
         low, high = duration(demands.response.low), duration(demands.response.high)
-        yield f"items differ much: the mean is between {low} and {high}"
+        yield f"what an item takes on average is not known well: between {low} and {high}"
     lowest = plan.roofs[0].per_second if plan.roofs else 0.0
     if plan.observed is not None and plan.observed < _GAP * lowest:
         yield f"{plan.observed / lowest:.0%} of the lowest roof was seen; {_gap(plan, demands)}"

@@ -46,7 +46,7 @@ class Facts:
         bytes: what an item and its value occupy, or None.
         starved: there was less to do than there are lanes.
         idle: asks for the core-seconds for which the usable cores have been idle, or None where that is not known.
-        delayed: asks for the seconds for which threads of this process stood in line for a core, or None where that is
+        delayed: asks for the seconds for which the lanes' threads stood in line for a core, or None where that is
             not known.
         running_since: asks whether an execution runs that began before a clock reading.
         can_knock: this interpreter has a GIL to knock at.
@@ -191,7 +191,7 @@ class Look:
         self.attend(facts)
 
     def attend(self, facts: Facts) -> None:
-        """What threads stood in line for until now is no item's."""
+        """What lanes stood in line for until now is no item's."""
         self._delayed_before = facts.delayed()
         self._idle_before = None if facts.alone else (facts.now, facts.idle())
 

@@ -448,6 +448,11 @@ class AsyncGroup(LaneGroup):
                 return None
             return Running(run.batch.id, position, run.started, self.worker, lane.number)
 
+    def threads(self) -> list[int]:
+        """Name the thread of the loop."""
+        thread = self._thread
+        return [] if thread is None or thread.native_id is None else [thread.native_id]
+
     def running(self) -> list[Running]:
         """Say what lanes execute now and since when; where the loop is blocked, only who does that."""
         found = super().running()

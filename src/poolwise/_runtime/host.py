@@ -15,7 +15,7 @@ import os
 import re
 import sys
 import sysconfig
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from poolwise import __version__
@@ -197,22 +197,19 @@ def idle_seconds(*, root: str | os.PathLike[str] = "/") -> float | None:
         return None
 
 
-def delayed_seconds(*, root: str | os.PathLike[str] = "/") -> float | None:
-    """Return for how long threads of this process were ready to run, and stood in line for a core.
+def delayed_seconds(threads: Sequence[int], *, root: str | os.PathLike[str] = "/") -> float | None:
+    """Return for how long these threads of this process were ready to run, and stood in line for a core.
 
     Args:
+        threads: their native numbers.
         root: the directory that holds `proc`.
 
     Returns:
-        Seconds, of all threads that there are, together; only differences have a meaning. None where not known: Linux
-        tells it (`/proc/PID/task/TID/schedstat`, second field, nanoseconds).
+        Seconds, of all of them together; only differences have a meaning. None where not known: Linux tells it
+        (`/proc/PID/task/TID/schedstat`, second field, nanoseconds).
     """
     folder = os.path.join(root, "proc/self/task")
-    try:
-        threads = os.listdir(folder)
-    except OSError:
-        return None
-    fields = [_read(os.path.join(folder, thread, "schedstat")).split() for thread in threads]
+    fields = [_read(os.path.join(folder, str(thread), "schedstat")).split() for thread in threads]
     told = [int(each[1]) for each in fields if len(each) > 1 and each[1].isdigit()]  # Some have ended meanwhile.
     return sum(told) / 1e9 if told else None
 

@@ -213,6 +213,10 @@ class LaneGroup:
         """Say what lanes execute now and since when."""
         return [found for lane in tuple(self.lanes) if (found := running_in(lane.slot, self.worker, lane.number))]
 
+    def threads(self) -> list[int]:
+        """Say which threads the lanes are, by their native numbers."""
+        return []
+
     def take_back(self) -> list[Batch]:
         """Empty the queue: batches that no lane has taken."""
         batches: list[Batch] = []
@@ -558,6 +562,10 @@ class InlineGroup(LaneGroup):
     def _recall_seconds(self, batch: Batch) -> float:
         return batch.flush_seconds  # Who waits for these results is the one who executes the rest.
 
+    def threads(self) -> list[int]:
+        """Name the thread that calls this, as it is the one that calls `run_next`."""
+        return [threading.get_native_id()]
+
     def run_next(self) -> bool:
         """Execute one queued batch; False where there is none."""
         if self.queue.empty():
@@ -613,6 +621,10 @@ class ThreadGroup(LaneGroup):
                 self.queue.put(None)
             if self._closed:  # `close` may not have seen the last one.
                 self._send_home()
+
+    def threads(self) -> list[int]:
+        """Say which threads the lanes are, by their native numbers."""
+        return [thread.native_id for thread in tuple(self._threads) if thread.native_id is not None]
 
     def add_lane(self) -> Lane:
         """Make a lane, which somebody must `serve`."""

@@ -45,6 +45,10 @@ class Site:
     def running(self) -> list[Running]:
         return []
 
+    def threads(self) -> list[int]:
+        """Say which threads of this process are lanes, by their native numbers."""
+        return []
+
     def stop(self, tasks: Collection[Running]) -> None:
         """End the execution of those of the tasks that are here."""
 
@@ -89,6 +93,9 @@ class GroupSite(Site):
 
     def running(self) -> list[Running]:
         return self.group.running()
+
+    def threads(self) -> list[int]:
+        return self.group.threads()
 
     def take_back(self) -> list[Batch]:
         batches = self.group.take_back()

@@ -30,6 +30,9 @@ class Backend(Protocol):
     def running(self) -> Sequence[Running]:
         """Say what lanes execute now and since when."""
 
+    def threads(self) -> Sequence[int]:
+        """Say which threads of this process are lanes, by their native numbers; of those that are known."""
+
     def stop(self, tasks: Collection[Running]) -> None:
         """End the execution of these tasks; `Lost` events tell what became of their workers."""
 

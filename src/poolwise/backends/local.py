@@ -100,6 +100,9 @@ class LocalBackend:
     def running(self) -> Sequence[Running]:
         return [found for site in self._sites() for found in site.running()]
 
+    def threads(self) -> Sequence[int]:
+        return self._site.threads()
+
     def stop(self, tasks: Collection[Running]) -> None:
         for site in self._sites():
             site.stop(tasks)
