@@ -20,7 +20,7 @@ from poolwise._policy.meter import Meter
 from poolwise._policy.pilot import Pilot, Stage
 from poolwise._policy.plan import Plan
 from poolwise._policy.roofs import Ground
-from poolwise._runtime.host import delayed_seconds, idle_seconds
+from poolwise._runtime.host import core_seconds, delayed_seconds, idle_seconds
 from poolwise._runtime.probe import Probe, has_gil
 from poolwise.backends import Backend
 
@@ -327,6 +327,7 @@ class PilotHelm:
             starved=starved,
             idle=idle_seconds,
             delayed=lambda: delayed_seconds(self._backend.threads()),
+            stolen=_busy_and_stolen,
             running_since=lambda at: any(task.started < at for task in self._backend.running()),
             can_knock=has_gil(),
             alone=self._company is None,
@@ -353,3 +354,8 @@ class PilotHelm:
 
     def close(self) -> None:
         self._probe.stop()
+
+
+def _busy_and_stolen() -> tuple[float, float] | None:
+    seconds = core_seconds()
+    return None if seconds is None else (seconds.busy, seconds.stolen)

@@ -420,6 +420,29 @@ def test_delayed_seconds(machine: Machine) -> None:
     assert host.delayed_seconds(asked, root=machine.root) == 2.5
 
 
+def test_core_seconds(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the cores that this process may use; a system that counts less, or garbage, is no error."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 2}, raising=False)
+    lines = ["cpu  1 1 1 1 1 1 1 1", "cpu0 100 1 200 1000 50 3 4 25 7 7", "cpu1 9 9 9 9 9 9", "cpu2 10 0 0 0 7", "x"]
+    machine.write({"/proc/stat": "\n".join(lines)})
+    tick = os.sysconf("SC_CLK_TCK")
+    assert host.core_seconds(root=machine.root) == host.CoreSeconds(1057 / tick, 318 / tick, 25 / tick)
+    assert host.idle_seconds(root=machine.root) == 1057 / tick
+    machine.write({"/proc/stat": "cpu0 1 2 x 4 5 6 7 8\n"})
+    assert host.core_seconds(root=machine.root) is None
+    assert host.idle_seconds(root=machine.root) is None
+
+
+@pytest.mark.parametrize(("installed", "found"), [(True, host.CoreSeconds(3.0, 7.0, 0.0)), (False, None)])
+def test_core_seconds_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, installed: bool, found: host.CoreSeconds | None
+) -> None:
+    """Where there is no /proc, psutil tells, without what was stolen."""
+    cores = [SimpleNamespace(user=1.0, system=2.0, idle=3.0), SimpleNamespace(user=4.0, system=0.0, idle=0.0)]
+    monkeypatch.setitem(sys.modules, "psutil", SimpleNamespace(cpu_times=lambda percpu: cores) if installed else None)
+    assert host.core_seconds(root=tmp_path) == found
+
+
 def test_throttled_seconds(machine: Machine) -> None:
     """Of the group that was held back longest, in either version's unit; 0 where nothing is known."""
     assert host.throttled_seconds(root=machine.root) == 0.0

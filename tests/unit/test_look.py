@@ -109,6 +109,24 @@ def test_to_stand_in_line_for_a_core_is_no_waiting() -> None:
     assert unknown.response.value == pytest.approx(0.022)
 
 
+@pytest.mark.parametrize("children", [False, True])
+def test_a_core_that_the_host_has_taken_away_is_no_waiting(children: bool) -> None:
+    """Items of 10 ms CPU that take 20 ms as their core is there for half of the time; of a sleep nothing is taken."""
+    for slept, cpu, kinds in ((0.0, 0.01, {"gil", "cpu", "unknown"}), (0.02, 0.0001, {"io"})):
+        look = Look(Shape(1, 1), 2.0, children=children, coroutine=False)
+        look.attend(facts_at(0.0, stolen=lambda: (100.0, 50.0)))
+        for number in range(50):
+            began = number * 0.03
+            look.observe(done(began, 2 * cpu + slept, cpu=cpu), 0, began + 0.03, first=True, later=False)
+        half = {"cpu_seconds": 50 * cpu, "can_knock": False}
+        demands = look.estimate(facts_at(1.5, **half, stolen=lambda: (101.0, 51.0)))
+        assert demands.response.value == pytest.approx(cpu + slept, rel=0.1)
+        assert kind_of(demands) in kinds
+    for told in ((100.01, 50.01), None):
+        unknown = look.estimate(facts_at(1.5, **half, stolen=lambda told=told: told))
+        assert unknown.response.value == pytest.approx(0.0202)
+
+
 def test_who_stands_in_line_for_a_core_may_hold_the_gil_meanwhile() -> None:
     """Items of 1 ms that take 2 ms as others use the cores, and half of the knocks find the GIL held: that is mixed."""
     look = Look(Shape(1, 1), 2.0, children=False, coroutine=False)

@@ -17,6 +17,7 @@ _FULL = 0.75  # Share of the GIL or of the cores beyond which lanes wait for eac
 _CLEAR_WIDTH = 0.35
 IDLE = 0.15  # Share of the cores: where fewer are idle, they are used up.
 _COMPUTING = 0.95  # Share of an item's time beyond which it does not seem to wait.
+_TOLD_SECONDS = 0.02  # Of work: what is counted in steps of 10 ms tells nothing of less.
 _OVERLAP = 1.3  # Lanes that execute so many items at a time, or fewer, execute one after the other.
 _FEWEST_SPANS = 12
 _RESPONSES = 5
@@ -48,6 +49,8 @@ class Facts:
         idle: asks for the core-seconds for which the usable cores have been idle, or None where that is not known.
         delayed: asks for the seconds for which the lanes' threads stood in line for a core, or None where that is
             not known.
+        stolen: asks for the core-seconds for which the usable cores have been busy, and for which the host of this
+            virtual machine ran something else when they should have been, or None where that is not known.
         running_since: asks whether an execution runs that began before a clock reading.
         can_knock: this interpreter has a GIL to knock at.
         alone: what else runs in this process is not counted: no other stage of a pipeline does.
@@ -67,6 +70,7 @@ class Facts:
     starved: bool
     idle: Callable[[], float | None] = lambda: None
     delayed: Callable[[], float | None] = lambda: None
+    stolen: Callable[[], tuple[float, float] | None] = lambda: None
     running_since: Callable[[float], bool] = lambda _: False
     can_knock: bool = True
     alone: bool = True
@@ -161,6 +165,7 @@ class Look:
         self._before = before
         self._base: tuple[float, int, float] | None = None  # CPU, executions and clock from where on they are items'
         self._delayed_before: float | None = None
+        self._stolen_before: tuple[float, float] | None = None
         self._idle_before: tuple[float, float | None] | None = None
 
     def observe(self, done: Done, failed: int, now: float, *, first: bool, later: bool) -> None:
@@ -192,7 +197,7 @@ class Look:
 
     def attend(self, facts: Facts) -> None:
         """What lanes stood in line for until now is no item's."""
-        self._delayed_before = facts.delayed()
+        self._delayed_before, self._stolen_before = facts.delayed(), facts.stolen()
         self._idle_before = None if facts.alone else (facts.now, facts.idle())
 
     def is_crowded(self, facts: Facts) -> bool:
@@ -316,18 +321,29 @@ class Look:
         return before.held.scaled(1 / response)
 
     def _undelayed(self, response: Estimate, total: float, facts: Facts) -> Estimate:
-        """Return the response time without what other processes have added: to stand in line for a core is no waiting.
+        """Return the response time without what others have added: an item that gets no core does not wait.
 
-        Asked for only where an item seems to wait, as it costs a look at each thread.
+        It stands in line for one behind other processes, or the host of this virtual machine has taken the core away:
+        that is shared out by the CPU time. Asked for only where an item seems to wait.
         """
-        before = self._delayed_before
-        if self._children or before is None or total > _COMPUTING * response.value:
+        if total > _COMPUTING * response.value:
             return response
+        return response.lowered(self._in_line(facts) + total * self._stolen(facts), min(response.value, total))
+
+    def _in_line(self, facts: Facts) -> float:
+        """Return for how many seconds an item stood in line for a core; of child processes that is not known."""
+        if self._children or self._delayed_before is None:
+            return 0.0
         delayed = facts.delayed()
-        if delayed is None or delayed <= before:
-            return response
-        least = min(response.value, total)
-        return response.lowered((delayed - before) / max(1, self.executed), least)
+        return 0.0 if delayed is None else max(0.0, delayed - self._delayed_before) / max(1, self.executed)
+
+    def _stolen(self, facts: Facts) -> float:
+        """Return for how many seconds a core was taken away for each second of its work."""
+        before = self._stolen_before
+        now = facts.stolen() if before is not None else None
+        if before is None or now is None or now[0] - before[0] < _TOLD_SECONDS:
+            return 0.0
+        return max(0.0, now[1] - before[1]) / (now[0] - before[0])
 
     def _alone(self, response: Estimate, total: float, held: Estimate | None, facts: Facts) -> Estimate:
         """Return the response time of an item that nobody stands in line with.

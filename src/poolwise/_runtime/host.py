@@ -16,7 +16,7 @@ import re
 import sys
 import sysconfig
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from poolwise import __version__
 from poolwise._core.errors import UsageError
@@ -161,8 +161,22 @@ def peak_resident_bytes() -> int | None:
     return peak if sys.platform == "darwin" else peak * 1024  # getrusage(2): kilobytes, but on macOS
 
 
-def idle_seconds(*, root: str | os.PathLike[str] = "/") -> float | None:
-    """Return for how many core-seconds the cores that this process may use have been idle since the system began.
+class CoreSeconds(NamedTuple):
+    """What the cores that this process may use have done since the system began; only differences have a meaning.
+
+    Attributes:
+        idle: core-seconds in which nothing wanted to run.
+        busy: in which something ran.
+        stolen: in which something wanted to run, while the host of this virtual machine ran something else.
+    """
+
+    idle: float
+    busy: float
+    stolen: float
+
+
+def core_seconds(*, root: str | os.PathLike[str] = "/") -> CoreSeconds | None:
+    """Return for how long the cores that this process may use were idle, busy, and not there.
 
     Whatever uses a core counts as use: other processes are part of the picture. A control group's quota does not make
     a core busy.
@@ -171,7 +185,7 @@ def idle_seconds(*, root: str | os.PathLike[str] = "/") -> float | None:
         root: the directory that holds `proc`.
 
     Returns:
-        Seconds on a clock that only differences have a meaning on, in steps of 10 ms on Linux; None where not known.
+        Seconds, in steps of 10 ms on Linux; None where not known. Linux alone tells what was stolen (`proc(5)`).
     """
     try:
         mine: set[int] | None = os.sched_getaffinity(0)
@@ -179,22 +193,36 @@ def idle_seconds(*, root: str | os.PathLike[str] = "/") -> float | None:
         mine = None
     text = _read(os.path.join(root, "proc/stat"))
     if text:
-        ticks = 0
+        idle = busy = stolen = 0
         for line in text.splitlines():
             fields = line.split()
             number = fields[0][3:] if fields and fields[0].startswith("cpu") else ""
             if number.isdigit() and len(fields) > 5 and (mine is None or int(number) in mine):
-                ticks += int(fields[4]) + int(fields[5])  # idle and iowait: proc(5)
+                try:
+                    user, nice, system, unused, disk, *others = map(int, fields[1:9])
+                except ValueError:
+                    return None
+                idle += unused + disk
+                busy += user + nice + system + sum(others[:2])  # With irq and softirq.
+                stolen += sum(others[2:])
         try:
-            return ticks / os.sysconf("SC_CLK_TCK")
+            tick = os.sysconf("SC_CLK_TCK")
         except (AttributeError, OSError, ValueError):
             return None
+        return CoreSeconds(idle / tick, busy / tick, stolen / tick)
     try:
         import psutil
 
-        return float(sum(times.idle for times in psutil.cpu_times(percpu=True)))
-    except Exception:  # As above.
+        cores = psutil.cpu_times(percpu=True)
+        return CoreSeconds(sum(core.idle for core in cores), sum(core.user + core.system for core in cores), 0.0)
+    except Exception:  # Not installed, or broken here.
         return None
+
+
+def idle_seconds(*, root: str | os.PathLike[str] = "/") -> float | None:
+    """Return the idle ones of `core_seconds`, or None where they are not known."""
+    seconds = core_seconds(root=root)
+    return None if seconds is None else seconds.idle
 
 
 def delayed_seconds(threads: Sequence[int], *, root: str | os.PathLike[str] = "/") -> float | None:
