@@ -103,7 +103,7 @@ class Stream:
         self._input_error: Exception | None = None
         self._failure: BaseException | None = None
         self._supervisor: Supervisor | None = None
-        self._started = self._closed = False
+        self._started = self._is_open = self._closed = False
         self._close_lock = threading.Lock()
         self.seconds: float | None = None
         self._last_plan: Plan | None = None
@@ -126,7 +126,7 @@ class Stream:
         """Settle nothing more."""
         self.engine.cancel()
         self._ready.put(NUDGE)
-        if self._supervisor is not None:  # Otherwise the consumer's thread may be executing an item.
+        if self._is_open and not self.engine.inline:  # Otherwise the consumer's thread may be executing an item.
             self.close()
 
     def _rouse(self) -> None:
@@ -178,6 +178,7 @@ class Stream:
         self._started = True
         try:
             self.engine.start()
+            self._is_open = True
             if self._progress is not None:
                 self._progress.start()
             if feed and not self.engine.inline:
@@ -290,7 +291,7 @@ class Stream:
     def _pull(self, *, left: int, waiting: bool) -> bool:
         """Take items while there is room and it is quick; returns whether there is room for more."""
         engine = self.engine
-        while not self._exhausted:
+        while not (self._exhausted or self._draining):
             room = engine.room(engine.taken - self.handed + left, waiting=waiting)
             if room == 0 or engine.finished:
                 return False
@@ -307,7 +308,7 @@ class Stream:
         taken, seconds = 0, 0.0
         self._dry = False
         source = self._source if self._feed is None else self._at_hand(self._feed)
-        while taken < number and seconds < _PULL_QUICK_SECONDS and not (self._exhausted or self._dry):
+        while taken < number and seconds < _PULL_QUICK_SECONDS and not (self._exhausted or self._dry or self._draining):
             items: list[Any] = []
             wanted = min(self._pulled_blindly, number - taken)
             started = time.perf_counter()
@@ -322,7 +323,7 @@ class Stream:
             if self._placed:
                 for first, consecutive in runs(items):
                     self._offer(consecutive, first)
-            elif items:  # At once: the next ones may keep us waiting.
+            elif items:  # They are worked at while those after the next look at the clock keep us waiting.
                 self._offer(items, self.engine.taken)
             self._pulled_blindly = min(_MOST_PULLED_BLINDLY, 2 * self._pulled_blindly)
         if self._exhausted:
@@ -373,7 +374,8 @@ class Stream:
             self._supervisor = None
 
     def _supervise(self) -> None:
-        if self._supervisor is None or self._supervisor.over.is_set():
+        before = self._supervisor
+        if before is None or (before.over.is_set() and not before.failed):
             self._supervisor = Supervisor(self.engine, self._ready.put)
             self._supervisor.start()
 

@@ -183,6 +183,7 @@ class PilotHelm:
         self._cpu = 0.0
         self._children = 0.0
         self._last = (0.0, 0.0)
+        self._attends = False
         self._warm: Shape | None = None
         self._ready = False
         self._wire: float | None = None
@@ -219,14 +220,16 @@ class PilotHelm:
         return self.pilot.measuring
 
     def start(self) -> Shape:
-        self._read()
-        self.pilot.attend(self._facts(None, starved=False))  # Reads files, at each of which a knocker would cut in.
-        if not self.pilot.in_children and has_gil():
-            self._probe.start()
+        self._last = self._read()
         return self.pilot.shape
 
     def before_wait(self) -> None:
         """In the caller's thread only what happens inside `wait` is the items'."""
+        if not self._attends:  # By now there are lanes, and something to do for them.
+            self._attends = True
+            self.pilot.attend(self._facts(None, starved=False))  # Reads files: a knocker would cut in at each.
+            if not self.pilot.in_children and has_gil():
+                self._probe.start()
         if self._backend.inline and self.pilot.stage is not Stage.HOLD:
             self._last = self._read()
 
@@ -292,7 +295,10 @@ class PilotHelm:
             self._warm, self._ready = move.warm, False
             self._warm_up()
         if move.shape != shape:
-            self._backend.resize(move.shape)
+            try:
+                self._backend.resize(move.shape)
+            except BackendError as error:  # Such as: no thread, no file. Whoever works goes on.
+                move = self.pilot.stay(shape, f"no {move.shape}: {_first_line(error)}")
             self._last = self._read()
         if move.warm is None and self.pilot.stage is not Stage.TRIAL and self._backend.spare:
             self._backend.warm(None)
@@ -304,7 +310,7 @@ class PilotHelm:
         try:
             self._ready = self._backend.warm(self._warm)
         except BackendError as error:
-            self._refusal = str(error).partition("\n")[0]
+            self._refusal = _first_line(error)
 
     def _ask_wire(self) -> None:
         items, values = self._samples
@@ -359,3 +365,7 @@ class PilotHelm:
 def _busy_and_stolen() -> tuple[float, float] | None:
     seconds = core_seconds()
     return None if seconds is None else (seconds.busy, seconds.stolen)
+
+
+def _first_line(error: BackendError) -> str:
+    return str(error).partition("\n")[0]

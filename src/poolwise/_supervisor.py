@@ -32,6 +32,7 @@ class Supervisor(threading.Thread):
 
     Attributes:
         over: it will not touch the engine any more.
+        failed: what ended it was put, and the engine is not to be stepped again.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class Supervisor(threading.Thread):
     ) -> None:
         super().__init__(name=f"poolwise-{name or 'supervisor'}", daemon=True)
         self.over = threading.Event()
+        self.failed = False
         self._engine = engine
         self._put = put
         self._executes = executes
@@ -67,8 +69,10 @@ class Supervisor(threading.Thread):
                 if engine.looks_further and not parts:
                     put(NUDGE)
         except PoolwiseError as error:
+            self.failed = True
             put(error)
         except BaseException as error:
+            self.failed = True
             problem = InternalError(f"the engine failed ({type(error).__name__}: {error}): please report this")
             problem.__cause__ = error
             put(problem)

@@ -8,6 +8,7 @@ import functools
 import hashlib
 import itertools
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -204,6 +205,72 @@ def test_processes_that_cannot_start_are_no_error(tmp_path: Path, monkeypatch: p
     assert results.plan.shape.workers == 1
     with pytest.raises(poolwise.BackendError, match=r"no process can be started: .*temporarily"):
         list(poolwise.map(abs, range(3), shape="2x1"))
+
+
+def test_lanes_that_cannot_be_had_are_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there are too many open files, the caller's thread works on; asked for by name, that is one sentence."""
+
+    def refuse(*_: object, **__: object) -> None:
+        refuse_file()
+
+    monkeypatch.setattr("socket.socketpair", refuse)
+    results = poolwise.map(functools.partial(counted, tmp_path, _sleep), range(50))
+    assert list(results) == [x * 3 for x in range(50)]
+    assert_each_once(tmp_path, 50)
+    assert str(results.plan.shape) == "1x1"
+    assert any("opens no further file" in reason for reason in results.plan.reasons)
+    for shape in ("1x4", "2x1"):
+        with pytest.raises(poolwise.BackendError, match=r"opens no further file \(.*Too many open files\); raise"):
+            list(poolwise.map(abs, range(3), shape=shape))
+
+
+def test_too_many_open_files_end_no_other_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The forkserver, whose end is that of all workers, stays."""
+    assert list(poolwise.map(abs, range(3), shape="2x1")) == [0, 1, 2]
+    process = server._server
+    assert process is not None
+    opened = socket.socketpair
+    for most in range(4):
+        left = list(range(most))
+        monkeypatch.setattr(
+            "socket.socketpair", lambda left=left: opened() if left and left.pop() >= 0 else refuse_file()
+        )
+        with pytest.raises(poolwise.BackendError, match="opens no further file"):
+            list(poolwise.map(abs, range(3), shape="2x1"))
+    assert server._server is process
+    monkeypatch.undo()
+    assert list(poolwise.map(abs, range(3), shape="2x1")) == [0, 1, 2]
+
+
+def refuse_file() -> Any:
+    raise OSError(24, "Too many open files")
+
+
+def test_children_that_can_start_no_thread() -> None:
+    """One sentence says so; a worker is not started again and again."""
+
+    def no_thread() -> None:
+        def refuse(_: object) -> None:
+            raise RuntimeError("can't start new thread")
+
+        threading.Thread.start = refuse  # type: ignore[method-assign]
+
+    with pytest.raises(poolwise.BackendError, match=r"child process cannot be started: .*starts no thread"):
+        list(poolwise.map(abs, range(9), shape="2x2", setup=no_thread))
+
+
+def test_what_a_lane_stands_in_line_for_is_known_from_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread that executes the first items is asked about before they begin."""
+    asked: list[tuple[list[int], int]] = []
+    executed: list[int] = []
+
+    def delayed(threads: list[int]) -> float:
+        asked.append((list(threads), len(executed)))
+        return 0.0
+
+    monkeypatch.setattr("poolwise._helm.delayed_seconds", delayed)
+    assert len(list(poolwise.map(executed.append, range(5)))) == 5
+    assert asked[0] == ([threading.get_native_id()], 0)
 
 
 @pytest.mark.parametrize("name", ["python", "sleep", "mixed"])

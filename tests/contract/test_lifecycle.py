@@ -15,6 +15,9 @@ import psutil
 import pytest
 
 import poolwise
+from poolwise import BackendError
+from poolwise._core.model import Settled
+from poolwise._engine import Engine
 from zoo import items
 from zoo.marks import lines, wait_gone, wait_until
 from zoo.ways import Way, in_children, not_inline
@@ -74,6 +77,25 @@ def test_drain_from_another_thread(way: Way) -> None:
     assert got == list(range(source.taken))
 
 
+@not_inline
+def test_drain_while_quick_input_is_taken(way: Way) -> None:
+    """No more of the input is taken, however much room there is."""
+    taken = itertools.count()
+
+    def source() -> Iterator[int]:
+        for x in itertools.count():
+            next(taken)
+            if x == 5:
+                results.drain()
+            yield x
+
+    results = way.map(way.fn(items.double), source())
+    got = sorted(results)
+    assert got == [2 * x for x in range(len(got))]
+    assert len(got) == next(taken)
+    assert len(got) < 100  # As many as are taken between two looks, and no more.
+
+
 def test_drain_before_the_start(way: Way) -> None:
     """Drained before it began, a map takes nothing and gives nothing."""
     source = Source()
@@ -123,6 +145,57 @@ def test_cancel_from_another_thread_ends_a_hanging_run(way: Way, tmp_path: Path)
     finally:
         (tmp_path / "go").touch()
         thread.join()
+
+
+@not_inline
+def test_cancel_while_the_input_blocks(way: Way) -> None:
+    """Lanes and workers that wait for the first item end at once, and not when it comes."""
+    assert list(way.map(way.fn(items.double), range(2))) == [0, 2]  # What stays for the process is there now.
+    threads, children = set(threading.enumerate()), set(psutil.Process().children(recursive=True))
+    blocked, go_on = threading.Event(), threading.Event()
+
+    def source() -> Iterator[int]:
+        blocked.set()
+        assert go_on.wait(60)
+        yield 0
+
+    results = way.map(way.fn(items.double), source())
+
+    def consume() -> None:
+        with results:
+            assert list(results) == []
+
+    consumer = threading.Thread(target=consume)
+    consumer.start()
+    assert blocked.wait(60)
+    results.cancel()
+    wait_until(lambda: set(threading.enumerate()) <= threads | {consumer}, "no thread of the run is left")
+    wait_until(lambda: set(psutil.Process().children(recursive=True)) <= children, "no worker is left")
+    go_on.set()
+    consumer.join(60)
+    assert not consumer.is_alive()
+
+
+@not_inline
+def test_a_run_that_failed_is_not_gone_on_with(way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the consumer reads what settled before, nothing more is executed."""
+    failed_after: list[int] = []
+    step = Engine.step
+
+    def failing(engine: Engine, timeout: float) -> list[Settled]:
+        if engine.settled >= 20:
+            failed_after.append(engine.settled)
+            raise BackendError("broken")
+        return step(engine, timeout)
+
+    monkeypatch.setattr(Engine, "step", failing)
+    got: list[int] = []
+    with pytest.raises(BackendError, match="broken"):
+        for value in way.map(way.fn(items.double), itertools.count()):
+            got.append(value)
+            wait_until(lambda: failed_after or len(got) < 20, "the engine has failed")
+    assert len(failed_after) == 1
+    assert len(got) >= 20
 
 
 def test_cancel_twice_and_after_the_end(way: Way) -> None:

@@ -43,7 +43,7 @@ def test_few_items(poolwise: Any, lines: Lines) -> None:
     said = json.loads(ended.out)
     assert (said["items"], said["shape"]) == (3, "1x1")
     assert said["demands"]["response_seconds"]["value"] > 0
-    assert "there were too few items to compare shapes" in said["reasons"]
+    assert "too few items ran to compare shapes" in said["reasons"]
 
 
 def test_each_item_once_and_no_more_than_needed(poolwise: Any) -> None:

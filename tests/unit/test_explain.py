@@ -44,6 +44,10 @@ def demands_of(response: float, cpu: float, held: float | None, **more: float) -
         (Demands(Estimate(0.0033, 0.003, 0.0036), exact(0.00045), exact(0.0), items=50), "mixed"),
         (Demands(exact(0.002), exact(0.002), Estimate(0.00048, 0.00023, 0.00065), items=50), "unknown"),  # cached reads
         (Demands(exact(0.002), exact(0.002), Estimate(0.0008, 0.0005, 0.0011), items=50), "mixed"),
+        (Demands(exact(0.002), exact(0.002), exact(0.0), items=50, stolen=0.0004), "cpu"),
+        (Demands(exact(0.002), exact(0.002), exact(0.0), items=50, stolen=0.0006), "unknown"),
+        (Demands(exact(0.002), exact(0.002), exact(0.002), items=50, stolen=0.0006), "unknown"),
+        (Demands(exact(0.02), exact(0.0001), exact(0.0001), items=50, stolen=0.0006), "io"),
     ],
 )
 def test_kinds(demands: Demands, kind: str) -> None:

@@ -13,7 +13,7 @@ import poolwise
 from poolwise import Shape
 from poolwise._core.errors import BackendError
 from poolwise._core.model import Batch, Done, Event, Spec
-from poolwise._runtime import lanes
+from poolwise._runtime import blas, lanes
 from poolwise._runtime.lanes import InlineGroup, ThreadGroup
 from poolwise._runtime.probe import Probe
 from poolwise.backends import load
@@ -221,6 +221,34 @@ def test_no_thread_for_what_steps_the_engine(monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(BackendError, match="the system starts no thread"):
         list(poolwise.map(coroutine, range(9), shape="1x4"))
     wait_until(lambda: threading.active_count() <= before, "all threads have ended")
+
+
+@pytest.mark.parametrize("lanes", [3, 12])
+def test_interrupted_while_lanes_are_opened(monkeypatch: pytest.MonkeyPatch, lanes: int) -> None:
+    """Those that there are by then end, and what was limited for them is not any more."""
+    start, before = threading.Thread.start, threading.active_count()
+    started: list[str] = []
+
+    def interrupted(thread: threading.Thread) -> None:
+        start(thread)
+        started.append(thread.name)
+        if len(started) == min(lanes, 2):
+            raise KeyboardInterrupt
+
+    if lanes > 4:  # The others are started by another thread.
+        monkeypatch.setattr("poolwise._runtime.lanes.start_unattended", lambda target: interrupt(target))
+    else:
+        monkeypatch.setattr(threading.Thread, "start", interrupted)
+
+    def interrupt(target: Callable[[], object]) -> bool:
+        target()
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        list(poolwise.map(abs, range(9), shape=Shape(1, lanes)))
+    monkeypatch.undo()
+    wait_until(lambda: threading.active_count() <= before, "all threads have ended")
+    assert blas.calling_process._holders == 0
 
 
 async def coroutine(number: int) -> int:

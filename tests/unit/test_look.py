@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from poolwise import Shape
-from poolwise._core.model import Done
+from poolwise._core.model import Done, Failure
 from poolwise._policy.demands import Knock, kind_of
 from poolwise._policy.look import Facts, Look, Watch
 from poolwise._policy.roofs import Ground, roofs
@@ -109,10 +109,23 @@ def test_to_stand_in_line_for_a_core_is_no_waiting() -> None:
     assert unknown.response.value == pytest.approx(0.022)
 
 
+def test_items_that_all_fail_displace_nothing() -> None:
+    """The first item tells little, as it may have imported; but more than none."""
+    look = Look(Shape(1, 1), 2.0, children=False, coroutine=False)
+    look.observe(Done(0, 0, [1], {}, 0, 0, 0.0, 0.3, 0.3, [(0.0, 0.3, 0.3)]), 0, 0.3, first=True, later=False)
+    failed = Done(1, 0, [None], {0: Failure("no")}, 0, 0, 0.3, 0.1, 0.1, [(0.3, 0.1, 0.1)])
+    look.observe(failed, 1, 0.4, first=True, later=False)
+    demands = look.estimate(facts_at(0.4, cpu_seconds=0.4, can_knock=False))
+    assert (demands.items, demands.response.value) == (1, 0.3)
+    look.observe(Done(2, 0, [1], {}, 0, 0, 0.4, 0.2, 0.2, [(0.4, 0.2, 0.2)]), 0, 0.6, first=True, later=False)
+    demands = look.estimate(facts_at(0.6, cpu_seconds=0.6, can_knock=False))
+    assert (demands.items, demands.response.value) == (1, 0.2)
+
+
 @pytest.mark.parametrize("children", [False, True])
 def test_a_core_that_the_host_has_taken_away_is_no_waiting(children: bool) -> None:
     """Items of 10 ms CPU that take 20 ms as their core is there for half of the time; of a sleep nothing is taken."""
-    for slept, cpu, kinds in ((0.0, 0.01, {"gil", "cpu", "unknown"}), (0.02, 0.0001, {"io"})):
+    for slept, cpu, kinds in ((0.0, 0.01, {"unknown"}), (0.02, 0.0001, {"io"})):
         look = Look(Shape(1, 1), 2.0, children=children, coroutine=False)
         look.attend(facts_at(0.0, stolen=lambda: (100.0, 50.0)))
         for number in range(50):
@@ -121,6 +134,7 @@ def test_a_core_that_the_host_has_taken_away_is_no_waiting(children: bool) -> No
         half = {"cpu_seconds": 50 * cpu, "can_knock": False}
         demands = look.estimate(facts_at(1.5, **half, stolen=lambda: (101.0, 51.0)))
         assert demands.response.value == pytest.approx(cpu + slept, rel=0.1)
+        assert demands.stolen == pytest.approx(cpu)
         assert kind_of(demands) in kinds
     for told in ((100.01, 50.01), None):
         unknown = look.estimate(facts_at(1.5, **half, stolen=lambda told=told: told))

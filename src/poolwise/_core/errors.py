@@ -223,6 +223,11 @@ def no_thread(error: RuntimeError) -> BackendError:
     return BackendError(f"the system starts no thread ({error}); {MORE_THREADS}")
 
 
+def no_descriptor(error: OSError) -> BackendError:
+    """Return what to raise where the system opens no further file or socket, and without it there is no work."""
+    return BackendError(f"the system opens no further file ({error}); raise the limit of open files (ulimit -n)")
+
+
 def signal_name(number: int) -> str:
     """Name a signal number: 9 is "SIGKILL"; one without a name (a real-time signal) is "signal 40"."""
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -182,7 +182,7 @@ class Story:
         """Return it as values that JSON can hold; slices and samples, of which there are many, as columns."""
         plain = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in _ROWS}
         plain["stages"] = [story.to_dict() for story in self.stages]
-        plain |= {name: [asdict(row) for row in getattr(self, name)] for name in _ROWS if name not in _COLUMNS}
+        plain |= {name: list(map(_row, getattr(self, name))) for name in _ROWS if name not in _COLUMNS}
         return plain | {"host": dict(self.host)} | {name: _columns(getattr(self, name)) for name in _COLUMNS}
 
     @classmethod
@@ -234,6 +234,11 @@ _COLUMNS = ("slices", "samples")
 def _known(kind: type, given: Mapping[str, Any]) -> dict[str, Any]:
     names = {each.name for each in fields(kind)}
     return {name: value for name, value in given.items() if name in names}
+
+
+def _row(row: Any) -> dict[str, Any]:
+    """Return a row by name: its values are plain, or tuples of such, so that `dataclasses.asdict` copies in vain."""
+    return {each.name: getattr(row, each.name) for each in fields(row)}
 
 
 def _columns(rows: Sequence[Any]) -> dict[str, list[Any]]:

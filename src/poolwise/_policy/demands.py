@@ -168,6 +168,8 @@ class Demands:
         items: how many executions were seen.
         failed: how many of them raised.
         loop: wall time in which a coroutine keeps its event loop to itself; None where it lets others run.
+        stolen: wall time for which the host of this virtual machine had taken its core away, as far as that can be said
+            of one item; `response` is without it.
     """
 
     response: Estimate
@@ -180,6 +182,7 @@ class Demands:
     items: int = 0
     failed: int = 0
     loop: float | None = None
+    stolen: float = 0.0
 
     @property
     def busy(self) -> float:
@@ -218,6 +221,8 @@ def kind_of(demands: Demands) -> Kind:
     "unknown" where the measurement does not tell: too few items, or an interval that reaches over a border.
     """
     kind = guessed_kind(demands)
+    if kind in ("gil", "cpu") and demands.wait + demands.stolen > BUSY * (demands.response.value + demands.stolen):
+        return "unknown"  # It waits, or lacks a core: nobody tells whose cores are taken away.
     if kind != "mixed":
         return kind
     if demands.wait_share > BUSY:

@@ -138,6 +138,9 @@ def _help(plan: Plan) -> Iterator[str]:
         yield f"the commands that it starts use {duration(demands.children)} CPU an item: that is where the time goes"
 
 
+_MUCH_STOLEN = 0.1
+
+
 def _doubts(plan: Plan) -> Iterator[str]:
     demands = plan.demands
     if demands is None:
@@ -147,6 +150,8 @@ def _doubts(plan: Plan) -> Iterator[str]:
         yield f"only {demands.items} item{'s were' if demands.items != 1 else ' was'} measured"
     if demands.failed:
         yield f"{demands.failed} of the {demands.items} items measured failed, which may be quicker than to succeed"
+    if demands.stolen > _MUCH_STOLEN * demands.response.value:
+        yield f"the host of this virtual machine took cores away: for {duration(demands.stolen)} of an item's time"
     share = demands.held_of_busy
     if share is not None and share.high - share.low > 0.4 and plan.kind != "io":
         yield f"the share of its busy time with the GIL held is between {share.low:.0%} and {min(1.0, share.high):.0%}"

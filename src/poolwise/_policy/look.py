@@ -93,7 +93,8 @@ class Seen:
         count = len(done.values)
         if count == 0:
             return
-        if self._first and self.items > 0:
+        all_failed = done.clocks is not None and failed == count  # Such tell nothing, and displace nothing.
+        if self._first and self.items > 0 and not all_failed:
             self._first = False
             if self.items == 1:
                 self.items = self.failed = 0
@@ -251,7 +252,11 @@ class Look:
             cpu = min(self._process_cpu(facts), response.value * self._cores)
         total = cpu + native + children
         held = self._held(facts) or self._held_before(total / max(response.value, 1e-12))
-        response = self._undelayed(response, total, facts)  # Who stands in line for a core may hold the GIL meanwhile.
+        waits = total <= _COMPUTING * response.value  # Or seems to: an item that gets no core does not.
+        stolen = total * self._stolen(facts) if waits else 0.0
+        if waits:
+            response = response.lowered(stolen + self._in_line(facts), min(response.value, total))
+        # After that, as who stands in line for a core may hold the GIL meanwhile.
         held = None if held is None else held.scaled(response.value)
         if held is not None and not facts.alone:  # Others hold the GIL as well; an item that does so computes.
             held = held.bounded(total)
@@ -267,6 +272,7 @@ class Look:
             count,
             seen.failed,
             response.value if self.blocks else None,
+            stolen,
         )
 
     def reconsidered(self, demands: Demands, now: float) -> Demands | None:
@@ -320,22 +326,13 @@ class Look:
             return None
         return before.held.scaled(1 / response)
 
-    def _undelayed(self, response: Estimate, total: float, facts: Facts) -> Estimate:
-        """Return the response time without what others have added: an item that gets no core does not wait.
-
-        It stands in line for one behind other processes, or the host of this virtual machine has taken the core away:
-        that is shared out by the CPU time. Asked for only where an item seems to wait.
-        """
-        if total > _COMPUTING * response.value:
-            return response
-        return response.lowered(self._in_line(facts) + total * self._stolen(facts), min(response.value, total))
-
     def _in_line(self, facts: Facts) -> float:
         """Return for how many seconds an item stood in line for a core; of child processes that is not known."""
         if self._children or self._delayed_before is None:
             return 0.0
         delayed = facts.delayed()
-        return 0.0 if delayed is None else max(0.0, delayed - self._delayed_before) / max(1, self.executed)
+        _, executed, _ = self.since_base(facts)
+        return 0.0 if delayed is None else max(0.0, delayed - self._delayed_before) / max(1, executed)
 
     def _stolen(self, facts: Facts) -> float:
         """Return for how many seconds a core was taken away for each second of its work."""

@@ -241,6 +241,12 @@ class Pilot:
             self.shape = Shape(most, self.shape.lanes)
         self._hold(())
 
+    def stay(self, shape: Shape, why: str) -> Move:
+        """The shape that was to come cannot be had: hold the one that works."""
+        self._trial = self._warm = self._control = self._look.gauge = None
+        self.shape = shape
+        return self._hold([why])
+
     def share_cores(self, most: int) -> None:
         """The other stages of a pipeline leave no more than that many workers to this one."""
         if most >= self.ground.most_workers:
@@ -309,7 +315,7 @@ class Pilot:
         """There are no more items: say what was seen of them, which is all that a profile is for."""
         self._demands = self._look.estimate(facts)
         self._serial = self._serial or self._one_lane(self._demands, facts)
-        self._publish(self.shape, ["there were too few items to compare shapes"])
+        self._publish(self.shape, ["too few items ran to compare shapes"])
         return Move(self.shape)
 
     def _may_want_workers(self, elapsed: float, facts: Facts) -> bool:
@@ -431,7 +437,7 @@ class Pilot:
         warmed = facts.now - self._warm_since
         if self._control is not None and self._warm is not None and warmed >= _MANY_SECONDS:
             trial.note_base((self._all - self._warm_after) / warmed)
-        if self._in_first_shape and self._control is None:
+        if self._in_first_shape and self._control is None and self._look.seen.items:
             self._demands = self._look.estimate(facts)
             if guessed_kind(self._demands) != guessed_kind(demands) and not self._reconsidered:  # More is known by now.
                 self._reconsidered = True

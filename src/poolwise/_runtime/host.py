@@ -197,11 +197,12 @@ def core_seconds(*, root: str | os.PathLike[str] = "/") -> CoreSeconds | None:
         for line in text.splitlines():
             fields = line.split()
             number = fields[0][3:] if fields and fields[0].startswith("cpu") else ""
-            if number.isdigit() and len(fields) > 5 and (mine is None or int(number) in mine):
-                try:
-                    user, nice, system, unused, disk, *others = map(int, fields[1:9])
-                except ValueError:
+            core = _whole(number)
+            if core is not None and len(fields) > 5 and (mine is None or core in mine):
+                counts = [count for count in map(_whole, fields[1:9]) if count is not None]
+                if len(counts) < len(fields[1:9]):
                     return None
+                user, nice, system, unused, disk, *others = counts
                 idle += unused + disk
                 busy += user + nice + system + sum(others[:2])  # With irq and softirq.
                 stolen += sum(others[2:])
@@ -238,7 +239,7 @@ def delayed_seconds(threads: Sequence[int], *, root: str | os.PathLike[str] = "/
     """
     folder = os.path.join(root, "proc/self/task")
     fields = [_read(os.path.join(folder, str(thread), "schedstat")).split() for thread in threads]
-    told = [int(each[1]) for each in fields if len(each) > 1 and each[1].isdigit()]  # Some have ended meanwhile.
+    told = [count for each in fields if len(each) > 1 and (count := _whole(each[1])) is not None]  # Others have ended.
     return sum(told) / 1e9 if told else None
 
 

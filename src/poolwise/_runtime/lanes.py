@@ -23,7 +23,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Collection, MutableSequence, Sequence
 from dataclasses import replace
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any, Protocol
 
 from poolwise._core.errors import MORE_THREADS, no_thread, sentence_of
@@ -160,13 +160,14 @@ class _Run:
 class Lane:
     """One slot that runs one task at a time."""
 
-    __slots__ = ("abandoned", "lock", "number", "retired", "run", "slot")
+    __slots__ = ("abandoned", "lock", "number", "retired", "run", "slot", "thread")
 
     def __init__(self, number: int, slot: Slot) -> None:
         self.number = number
         self.slot = slot
         self.lock = threading.Lock()
         self.run: _Run | None = None
+        self.thread: threading.Thread | None = None  # Of its own.
         self.abandoned = False
         self.retired = False
 
@@ -221,8 +222,11 @@ class LaneGroup:
         """Empty the queue: batches that no lane has taken."""
         batches: list[Batch] = []
         tokens = 0
-        while not self.queue.empty():
-            batch = self.queue.get()
+        while True:
+            try:
+                batch = self.queue.get_nowait()  # A lane may be quicker.
+            except Empty:
+                break
             if batch is None:
                 tokens += 1
             else:
@@ -438,9 +442,9 @@ class LaneGroup:
         pause = threading.Event()
         while True:
             self._ticks.wait()
+            self._ticks.clear()  # Before it looks: `close` says that it is closed, and sets it then.
             if self._closed:
                 return
-            self._ticks.clear()
             quiet = 0
             while quiet < 4 and not self._closed:
                 pause.wait(self._tick_seconds())
@@ -593,7 +597,6 @@ class ThreadGroup(LaneGroup):
         self._context = contextvars.copy_context()
         self._wanted = 0
         self._resizing = threading.Lock()
-        self._threads: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
 
     def resize(self, count: int) -> None:
         """Move toward that many lanes; running tasks are finished.
@@ -624,7 +627,8 @@ class ThreadGroup(LaneGroup):
 
     def threads(self) -> list[int]:
         """Say which threads the lanes are, by their native numbers."""
-        return [thread.native_id for thread in tuple(self._threads) if thread.native_id is not None]
+        threads = [lane.thread for lane in tuple(self.lanes)]
+        return [thread.native_id for thread in threads if thread is not None and thread.native_id is not None]
 
     def add_lane(self) -> Lane:
         """Make a lane, which somebody must `serve`."""
@@ -642,15 +646,21 @@ class ThreadGroup(LaneGroup):
         thread = threading.Thread(
             target=context.run, args=(self.serve, lane), name=f"poolwise-lane-{lane.number}", daemon=True
         )
+        lane.thread = thread
         try:
             thread.start()
         except RuntimeError as error:
-            self.lanes.remove(lane)
+            self._leave(lane)
             self.count -= 1
             self._tell(error)
             return False
-        self._threads.add(thread)
         return True
+
+    def _leave(self, lane: Lane) -> None:
+        try:
+            self.lanes.remove(lane)
+        except ValueError:  # It was abandoned in the moment in which its thread ended.
+            pass
 
     def _tell(self, error: RuntimeError) -> None:
         if not self.count:
@@ -669,13 +679,13 @@ class ThreadGroup(LaneGroup):
             if len(batch) > 1:
                 self.tick_while_busy()
             self.execute(lane, batch)
-        if lane in self.lanes:
-            self.lanes.remove(lane)
+        self._leave(lane)
 
     def close(self) -> None:
         """Let go of the lanes; those that are between two items have ended when this returns."""
+        threads = [lane.thread for lane in tuple(self.lanes) if lane.thread is not None]
         super().close()
-        join_briefly(tuple(self._threads), _LEAVE_SECONDS)
+        join_briefly(threads, _LEAVE_SECONDS)
 
     def abandon(self, tasks: Collection[Running]) -> None:
         """Report these tasks as stopped. Their threads cannot be ended: they take no more items; others do."""
@@ -694,7 +704,8 @@ class ThreadGroup(LaneGroup):
             self._emit_part(lane, run, final=False, end=task.position)
             run.over = True
             lane.abandoned = True
-        self.lanes.remove(lane)
-        self.count -= 1
+        self._leave(lane)
+        with self._resizing:
+            self.count -= 1
         self.emit(Lost(self.worker, [task.batch_id], [task], stopped=True))
-        self._start_lane()
+        self._approach()

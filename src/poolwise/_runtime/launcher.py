@@ -76,9 +76,13 @@ class ForkLauncher:
     def start(self, worker: int, slots: SlotMemory) -> Channel:
         ours, theirs = open_pair()
         with theirs:
-            self._pool.queue(("start", worker), [theirs.fileno(), slots.descriptor])
-            while self._pool.flush():
-                pass
+            try:
+                self._pool.queue(("start", worker), [theirs.fileno(), slots.descriptor])
+                while self._pool.flush():
+                    pass
+            except BaseException:
+                ours.close()
+                raise
         self._alive.add(worker)
         ours.setblocking(False)
         return Channel(ours)

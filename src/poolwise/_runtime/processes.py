@@ -45,6 +45,9 @@ _MOST_START_DEATHS = 3
 _numbers = count(1)
 
 
+_WITHOUT_A_FILE = getattr(selectors, "PollSelector", selectors.SelectSelector)  # There may be too many open ones.
+
+
 class _Worker:
     """The parent's view of a child process."""
 
@@ -98,8 +101,12 @@ class ProcessSite(Site):
         self._function, self._parcel = wire.dump_function((spec.fn, spec.setup), name)
         self._function_memory = -1
         self._launcher = open_launcher()
-        self._backend.watch(self._launcher, selectors.EVENT_READ, self._deaths)
-        self._adjust()
+        try:
+            self._backend.watch(self._launcher, selectors.EVENT_READ, self._deaths)
+            self._adjust()
+        except BaseException:  # Nobody else knows of the workers that there are by now.
+            self.close(drain=False)
+            raise
 
     # -- workers come and go
 
@@ -116,11 +123,14 @@ class ProcessSite(Site):
         if self._launcher.broken:
             self._reopen_launcher()
         number = next(_numbers)
-        slots = SlotMemory(self._shape.lanes)
         try:
-            channel = self._launcher.start(number, slots)
+            slots = SlotMemory(self._shape.lanes)
+            try:
+                channel = self._launcher.start(number, slots)
+            except BaseException:
+                slots.close()
+                raise
         except OSError as error:
-            slots.close()
             raise BackendError(f"no worker process can be started: {error}") from error
         worker = _Worker(number, channel, slots, self._shape.lanes, coroutine=self._spec.coroutine)
         self._workers[number] = worker
@@ -414,7 +424,7 @@ class ProcessSite(Site):
 
     def _await_ends(self, deadline: float) -> None:
         """Wait until all workers are gone; what they still say is read, so that none blocks while it says it."""
-        with selectors.DefaultSelector() as selector:
+        with _WITHOUT_A_FILE() as selector:
             selector.register(self._launcher, selectors.EVENT_READ)
             for worker in self._workers.values():
                 if not worker.channel.closed:

@@ -13,12 +13,19 @@ import subprocess
 import sys
 import threading
 
-from poolwise._core.errors import BackendError
+from poolwise._core.errors import BackendError, no_descriptor
 
 
 def open_pair() -> tuple[socket.socket, socket.socket]:
-    """Return a connected pair of sockets; never as stdin, stdout or stderr, even where those are closed."""
-    return tuple(map(_above_standard, socket.socketpair()))  # type: ignore[return-value]  # They are two.
+    """Return a connected pair of sockets; never as stdin, stdout or stderr, even where those are closed.
+
+    Raises:
+        BackendError: there are too many open files.
+    """
+    try:
+        return tuple(map(_above_standard, socket.socketpair()))  # type: ignore[return-value]  # They are two.
+    except OSError as error:
+        raise no_descriptor(error) from error
 
 
 def _above_standard(sock: socket.socket) -> socket.socket:

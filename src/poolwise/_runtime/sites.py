@@ -141,7 +141,11 @@ class ThreadSite(GroupSite):
             self.group = ThreadGroup(spec, self.emit)
             blas.calling_process.hold(spec.threads_per_lane)
             self._limited = True
-        self.group.resize(shape.lanes)
+        try:
+            self.group.resize(shape.lanes)
+        except BaseException:  # Ctrl-C, or no thread to be had: nobody else knows of the lanes that there are by now.
+            self.close(drain=False)
+            raise
 
     def submit(self, batch: Batch) -> None:
         if self._limited and len(sys.modules) != self._seen_modules:  # An item may have loaded a BLAS.

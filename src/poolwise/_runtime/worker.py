@@ -17,7 +17,9 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from poolwise._core.model import Batch, Done, Failure, Lost, Spec
@@ -95,8 +97,15 @@ class _Worker:
             self._fail(f"setup failed: {describe(error).sentence}", error)
         blas.limit(spec.threads_per_lane)
         self.known_classes |= _tracked_by_cloudpickle()
+        try:
+            own = self._open(spec, lanes)
+        except BaseException as error:
+            self._fail(f"the lanes of a child process cannot be started: {describe(error).sentence}", error)
         self.channel.send(("ready", host.resident_bytes()))
-        self._serve(spec, lanes)
+        if own is not None:
+            own()
+        while True:
+            threading.Event().wait()
 
     def _fail(self, sentence: str, error: BaseException) -> NoReturn:
         import traceback
@@ -130,7 +139,8 @@ class _Worker:
             fn, setup = wire.loads(settings["function"], self.segments.receive((None, False, lengths, inline, [])))
         return replace(spec, fn=fn, setup=setup), settings["lanes"]
 
-    def _serve(self, spec: Spec, lanes: int) -> NoReturn:
+    def _open(self, spec: Spec, lanes: int) -> Callable[[], None] | None:
+        """Start lanes, and what reads; returns what serves the only lane, where that is this thread."""
         group: Any
         if spec.coroutine:
             from poolwise._runtime.async_lanes import AsyncGroup
@@ -149,10 +159,7 @@ class _Worker:
         if own is None:
             group.resize(lanes)
         threading.Thread(target=self._read, args=(group,), name="poolwise-reader", daemon=True).start()
-        if own is not None:
-            group.serve(own)
-        while True:
-            threading.Event().wait()
+        return None if own is None else partial(group.serve, own)
 
     def _read(self, group: Any) -> NoReturn:
         pid = os.getpid()

@@ -20,7 +20,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
-from poolwise._core.errors import BackendError
+from poolwise._core.errors import BackendError, no_descriptor
 from poolwise._core.model import Batch, Event, Running, Shape, Spec
 from poolwise._runtime.lanes import describe, set_up
 from poolwise._runtime.server import open_pair, prestart
@@ -199,7 +199,10 @@ class LocalBackend:
 
     def _selecting(self) -> selectors.BaseSelector:
         if self._selector is None:
-            self._selector = selectors.DefaultSelector()
+            try:
+                self._selector = selectors.DefaultSelector()
+            except OSError as error:
+                raise no_descriptor(error) from error
             self._waker = open_pair()
             for sock in self._waker:
                 sock.setblocking(False)
@@ -218,10 +221,11 @@ class LocalBackend:
 
     def _open_site(self, shape: Shape) -> Site:
         if self._needs_children(shape):
-            spare, self._spare = self._spare, None
+            spare = self._spare
             if spare is None:
                 return self._open_children(shape)
             spare.resume(shape)
+            self._spare = None
             return spare
         if shape.lanes == 1 and not self._spec.coroutine:
             return InlineSite(self, self._for(shape))
