@@ -191,8 +191,8 @@ def test_a_run_that_failed_is_not_gone_on_with(way: Way, monkeypatch: pytest.Mon
     monkeypatch.setattr(Engine, "step", failing)
     got: list[int] = []
     with pytest.raises(BackendError, match="broken"):
-        for value in way.map(way.fn(items.double), itertools.count()):
-            got.append(value)
+        for outcome in way.run(way.fn(items.double), itertools.count()):
+            got.append(outcome.index)
             wait_until(lambda: failed_after or len(got) < 20, "the engine has failed")
     assert len(failed_after) == 1
     assert len(got) >= 20
