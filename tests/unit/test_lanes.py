@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any
@@ -221,6 +222,28 @@ def test_no_thread_for_what_steps_the_engine(monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(BackendError, match="the system starts no thread"):
         list(poolwise.map(coroutine, range(9), shape="1x4"))
     wait_until(lambda: threading.active_count() <= before, "all threads have ended")
+
+
+@pytest.mark.parametrize("refused", ["socket.socketpair", "selectors.DefaultSelector"])
+def test_lanes_that_could_not_be_had_once(monkeypatch: pytest.MonkeyPatch, refused: str) -> None:
+    """There were too many open files; once there are not, lanes of that backend wake who waits for them."""
+
+    def no_file(*_: object) -> None:
+        raise OSError(24, "Too many open files")
+
+    backend = load("local")()
+    backend.open(Spec(abs), Shape(1, 1))
+    with monkeypatch.context() as patched, pytest.raises(BackendError, match="opens no further file"):
+        patched.setattr(refused, no_file)
+        backend.resize(Shape(1, 2))
+    backend.resize(Shape(1, 2))
+    assert list(backend.wait(0.0)) == []
+    waker = threading.Timer(0.0, backend.wake)
+    waker.start()
+    began = time.monotonic()
+    backend.wait(30.0)
+    assert time.monotonic() - began < 25
+    backend.close(drain=True)
 
 
 @pytest.mark.parametrize("lanes", [3, 12])

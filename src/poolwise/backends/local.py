@@ -199,11 +199,11 @@ class LocalBackend:
 
     def _selecting(self) -> selectors.BaseSelector:
         if self._selector is None:
+            self._waker = self._waker or open_pair()  # Before the selector: one without it would never be woken.
             try:
                 self._selector = selectors.DefaultSelector()
             except OSError as error:
                 raise no_descriptor(error) from error
-            self._waker = open_pair()
             for sock in self._waker:
                 sock.setblocking(False)
             self._selector.register(self._waker[0], selectors.EVENT_READ, None)
