@@ -220,7 +220,8 @@ def compare(row: str, peers: Sequence[tuple[str, float | None]], one: Callable[[
 
 def few(server: Server, blocks: int, count: int = 15) -> None:
     urls = [f"{server.base}/slow/{number}.jpg" for number in range(count)]
-    compare("few", [("requests, serial", 10.0), ("requests, pool", 2.2)], lambda side: call_seconds(side, urls), blocks)
+    peers = [("requests, serial", 10.0), ("requests, pool", 2.2), ("pycurl, alone", None)]
+    compare("few", peers, lambda side: call_seconds(side, urls), blocks)
     ours = statistics.median(call_seconds("poolwise", urls) for _ in range(2 * blocks + 1))
     over = ours / LATENCY_SECONDS
     print(

@@ -14,7 +14,7 @@ import threading
 import time
 import warnings
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
 from itertools import chain, islice
@@ -396,14 +396,21 @@ class Stream:
         self.engine.close(drain=complete)
         if self._progress is not None:
             self._progress.stop()
+        recorders = [self._recorder, *(stage.recorder for stage in self.engine.stages)]
+        if any(recorders):
+            self._close_journals(recorders, complete=complete and not self.engine.dropped)
+
+    def _close_journals(self, recorders: Sequence[Recorder | None], *, complete: bool) -> None:
+        """Keep what was decided and done: the journal of the whole, then that of each stage."""
+        from poolwise.report.live import story_of
+
+        report = self.report()
+        story = story_of(self.engine, report)
+        told = zip(recorders, (report, *report.stages), (story, *story.stages))
         with ExitStack() as journals:  # All are closed, whatever one of them raises.
-            recorded = complete and not self.engine.dropped
-            if self._recorder is not None:
-                journals.callback(self._recorder.close, _facts(self.report(), self.story()), complete=recorded)
-            for place, stage in enumerate(self.engine.stages):
-                if stage.recorder is not None:
-                    facts = _facts(self.report().stages[place], self.story().stages[place])
-                    journals.callback(stage.recorder.close, facts, complete=recorded)
+            for recorder, about, tale in told:
+                if recorder is not None:
+                    journals.callback(recorder.close, _facts(about, tale), complete=complete)
 
 
 def _facts(report: Report, story: Story) -> dict[str, Any]:

@@ -227,7 +227,8 @@ class PilotHelm:
         """In the caller's thread only what happens inside `wait` is the items'."""
         if not self._attends:  # By now there are lanes, and something to do for them.
             self._attends = True
-            self.pilot.attend(self._facts(None, starved=False))  # Reads files: a knocker would cut in at each.
+            if self.pilot.stage is Stage.PROBE:  # Many lanes are looked at later, when they are all at work.
+                self.pilot.attend(self._facts(None, starved=False))  # Reads files: a knocker would cut in at each.
             if not self.pilot.in_children and has_gil():
                 self._probe.start()
         if self._backend.inline and self.pilot.stage is not Stage.HOLD:

@@ -272,19 +272,26 @@ class Store:
 
     def _prepare(self, journal: Journal, owner: Owner) -> None:
         reader = self._reader
-        if reader.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0:
-            self._use_wal()
-            reader.executescript(f"BEGIN; {SCHEMA} COMMIT;")
-            _write_owner(reader, owner)
-        else:
+        anew = reader.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
+        if not anew:
             check_identity(reader, self.path)
             if os.path.getsize(self.path) <= _CHECKED_BYTES:
                 check_whole(reader, self.path)
             _check_owner(reader, self.path, owner, force=journal.force)
-            self._use_wal()
-        started = time.time()
+        lax = anew and not self.durable  # Nothing is in it that could be lost.
+        if lax:
+            reader.execute("PRAGMA synchronous=OFF")
+        ahead = self._use_wal()
+        if ahead and not lax:  # What begins a run waits for no disk: the writer's first commit takes it along.
+            reader.execute("PRAGMA synchronous=NORMAL")
         with reader:
-            cursor = reader.execute("INSERT INTO run (started, facts) VALUES (?, '{}')", (started,))
+            reader.execute("BEGIN IMMEDIATE")
+            for statement in SCHEMA.split(";")[:-1] if anew else ():
+                reader.execute(statement)
+            _write_owner(reader, owner)
+            cursor = reader.execute("INSERT INTO run (started, facts) VALUES (?, '{}')", (time.time(),))
+        if lax:
+            reader.execute(f"PRAGMA synchronous={'NORMAL' if ahead else 'FULL'}")
         self._run = int(cursor.lastrowid or 0)
         self._was_empty = not reader.execute("SELECT EXISTS (SELECT 1 FROM outcome)").fetchone()[0]
         largest = reader.execute("SELECT max(key) FROM outcome WHERE key < ''").fetchone()[0]
@@ -292,8 +299,8 @@ class Store:
         self.retry_failed = journal.retry_failed
         self._again = journal.again
 
-    def _use_wal(self) -> None:
-        """Write-ahead where that works: its shared memory does not cross a network."""
+    def _use_wal(self) -> bool:
+        """Write-ahead where that works, and say whether: its shared memory does not cross a network."""
         system = host.network_file_system(self.path)
         if system is not None:
             warnings.warn(
@@ -303,8 +310,7 @@ class Store:
                 stacklevel=6,
             )
         self._reader.execute(f"PRAGMA journal_mode={'DELETE' if system is not None else 'WAL'}")
-        if system is None:  # What begins a journal waits for no disk: the writer's first commit takes it along.
-            self._reader.execute("PRAGMA synchronous=NORMAL")
+        return system is None
 
     def find(self, keys: Sequence[Stored]) -> dict[Stored, Recorded]:
         """Return what is committed of some keys; what is to be executed again is left out.
@@ -504,7 +510,6 @@ def _check_owner(connection: sqlite3.Connection, path: str, owner: Owner, *, for
                 RuntimeWarning,
                 stacklevel=7,
             )
-    _write_owner(connection, owner)
 
 
 def _difference(about: dict[str, str], owner: Owner, path: str) -> str | None:
