@@ -121,8 +121,8 @@ def choose(given: Circumstances) -> Plan:
         ShapeError: where the shape contradicts another option.
     """
     if isinstance(given.shape, str) and given.shape == "auto":
-        plan = _automatic(given)
-        return replace(plan, reasons=(*plan.reasons, *_bounds(given)))
+        plan, bounds = _automatic(given), tuple(_bounds(given))
+        return replace(plan, reasons=plan.reasons + bounds) if bounds else plan
     shape = given.shape if isinstance(given.shape, Shape) else Shape.parse(given.shape)
     reasons = [ASKED]
     if given.in_worker and (shape.workers > 1 or given.isolate):

@@ -195,14 +195,15 @@ def core_seconds(*, root: str | os.PathLike[str] = "/") -> CoreSeconds | None:
     if text:
         idle = busy = stolen = 0
         for line in text.splitlines():
-            fields = line.split()
-            number = fields[0][3:] if fields and fields[0].startswith("cpu") else ""
-            core = _whole(number)
-            if core is not None and len(fields) > 5 and (mine is None or core in mine):
-                counts = [count for count in map(_whole, fields[1:9]) if count is not None]
-                if len(counts) < len(fields[1:9]):
+            if not line.startswith("cpu"):
+                break  # Those of the cores come first.
+            name, *fields = line.split()
+            core = _whole(name[3:])
+            if core is not None and len(fields) > 4 and (mine is None or core in mine):
+                try:
+                    user, nice, system, unused, disk, *others = map(int, fields[:8])
+                except ValueError:
                     return None
-                user, nice, system, unused, disk, *others = counts
                 idle += unused + disk
                 busy += user + nice + system + sum(others[:2])  # With irq and softirq.
                 stolen += sum(others[2:])
@@ -469,7 +470,13 @@ def _whole(text: str) -> int | None:
 def _read(path: str) -> str:
     """Return the text of a file, or "" where it cannot be had."""
     try:
-        with open(path, "rb", buffering=0) as file:
-            return os.fsdecode(file.read())
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))  # Half as long as a file object takes.
+        try:
+            text = b""
+            while part := os.read(descriptor, 1 << 16):
+                text += part
+        finally:
+            os.close(descriptor)
+        return os.fsdecode(text)
     except (OSError, ValueError):  # ValueError: a path out of a broken file may hold NUL
         return ""
