@@ -428,6 +428,10 @@ def test_core_seconds(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None
     tick = os.sysconf("SC_CLK_TCK")
     assert host.core_seconds(root=machine.root) == host.CoreSeconds(1057 / tick, 318 / tick, 25 / tick)
     assert host.idle_seconds(root=machine.root) == 1057 / tick
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2}, raising=False)
+    assert host.core_seconds(root=machine.root) == host.CoreSeconds(2 / tick, 5 / tick, 1 / tick)
+    machine.write({"/proc/stat": "\n".join(lines[1:])})
+    assert host.core_seconds(root=machine.root) == host.CoreSeconds(1075 / tick, 354 / tick, 25 / tick)
     machine.write({"/proc/stat": "cpu0 1 2 x 4 5 6 7 8\n"})
     assert host.core_seconds(root=machine.root) is None
     assert host.idle_seconds(root=machine.root) is None

@@ -238,19 +238,44 @@ class Look:
     def estimate(self, facts: Facts) -> Demands:
         """Return what an item needs, as far as it is known."""
         seen = self.seen
-        count = seen.items
-        response = mean_estimate(count, seen.seconds, seen.squares)
-        children = facts.children_seconds / max(1, self.executed)
-        native = 0.0
-        if seen.cpu_known:
-            cpu = seen.cpu / count
-            in_flight = self._in_flight_cpu(response.value, facts) / max(1, self.executed)
-            others = self._process_cpu(facts) - cpu - in_flight
-            if facts.alone and not self._children and others > 0.3 * response.value and others * count > 0.002:
-                native = others
-        else:
-            cpu = min(self._process_cpu(facts), response.value * self._cores)
+        whole = mean_estimate(seen.items, seen.seconds, seen.squares)
+        cpu, native, children = self._cpu(whole.value, facts)
         total = cpu + native + children
+        response, held, stolen = self._undisturbed(whole, total, facts)
+        return Demands(
+            response,
+            Estimate(total, total * 0.9, total * 1.1),
+            held,
+            facts.wire,
+            facts.bytes,
+            native,
+            children,
+            seen.items,
+            seen.failed,
+            response.value if self.blocks else None,
+            stolen,
+        )
+
+    def _cpu(self, response: float, facts: Facts) -> tuple[float, float, float]:
+        """Return the CPU seconds of an item: of its own thread, of threads that it uses, and of child processes."""
+        seen = self.seen
+        children = facts.children_seconds / max(1, self.executed)
+        if not seen.cpu_known:
+            return min(self._process_cpu(facts), response * self._cores), 0.0, children
+        cpu = seen.cpu / seen.items
+        in_flight = self._in_flight_cpu(response, facts) / max(1, self.executed)
+        others = self._process_cpu(facts) - cpu - in_flight
+        told = facts.alone and not self._children and others > 0.3 * response and others * seen.items > 0.002
+        return cpu, others if told else 0.0, children
+
+    def _undisturbed(self, response: Estimate, total: float, facts: Facts) -> tuple[Estimate, Estimate | None, float]:
+        """Return how long an item takes where nothing is in its way, its hold on the GIL, and what was stolen of it.
+
+        Args:
+            response: how long it took.
+            total: its CPU seconds.
+            facts: of now.
+        """
         held = self._held(facts) or self._held_before(total / max(response.value, 1e-12))
         waits = total <= _COMPUTING * response.value  # Or seems to: an item that gets no core does not.
         stolen = total * self._stolen(facts) if waits else 0.0
@@ -260,20 +285,7 @@ class Look:
         held = None if held is None else held.scaled(response.value)
         if held is not None and not facts.alone:  # Others hold the GIL as well; an item that does so computes.
             held = held.bounded(total)
-        response = self._alone(response, total, held, facts)
-        return Demands(
-            response,
-            Estimate(total, total * 0.9, total * 1.1),
-            held,
-            facts.wire,
-            facts.bytes,
-            native,
-            children,
-            count,
-            seen.failed,
-            response.value if self.blocks else None,
-            stolen,
-        )
+        return self._alone(response, total, held, facts), held, stolen
 
     def reconsidered(self, demands: Demands, now: float) -> Demands | None:
         """The first item may have connected, or imported; return better demands once more items tell of them.

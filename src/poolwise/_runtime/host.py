@@ -194,12 +194,14 @@ def core_seconds(*, root: str | os.PathLike[str] = "/") -> CoreSeconds | None:
     text = _read(os.path.join(root, "proc/stat"))
     if text:
         idle = busy = stolen = 0
-        for line in text.splitlines():
+        # The first line has the sums of all, which is soon read where there are hundreds.
+        whole = text.startswith("cpu ") and (mine is None or text.count("\ncpu") <= len(mine))
+        for line in text.splitlines()[: 1 if whole else None]:
             if not line.startswith("cpu"):
                 break  # Those of the cores come first.
             name, *fields = line.split()
             core = _whole(name[3:])
-            if core is not None and len(fields) > 4 and (mine is None or core in mine):
+            if len(fields) > 4 and (whole or (core is not None and (mine is None or core in mine))):
                 try:
                     user, nice, system, unused, disk, *others = map(int, fields[:8])
                 except ValueError:

@@ -48,10 +48,12 @@ class Clocks:
     probe_cpu: float
 
 
+_is_gil_enabled: Callable[[], bool] | None = getattr(sys, "_is_gil_enabled", None)  # CPython 3.13.
+
+
 def has_gil() -> bool:
     """Say whether this interpreter runs with a GIL now (a free-threaded one may turn it on when a module needs it)."""
-    enabled: Callable[[], bool] | None = getattr(sys, "_is_gil_enabled", None)
-    return enabled is None or enabled()
+    return _is_gil_enabled is None or _is_gil_enabled()
 
 
 def _children_clock() -> Callable[[], float]:
