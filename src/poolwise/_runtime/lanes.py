@@ -66,10 +66,10 @@ def describe(error: BaseException, skip: int = 1) -> Failure:
     for _ in range(skip):
         trace = trace.tb_next if trace is not None else None
     error.__traceback__ = trace
-    import traceback  # Slow to import, and most runs never need it.
+    from poolwise._runtime.tracebacks import text_of  # Slow to import, and most runs never need it.
 
     try:
-        text = "".join(traceback.format_exception(error))
+        text = text_of(error)
     except Exception:  # An exception whose own __str__ raises.
         text = f"{type(error).__name__}: <its text cannot be made>\n"
     return Failure(
