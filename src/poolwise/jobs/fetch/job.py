@@ -47,6 +47,7 @@ from poolwise.jobs.fetch.errors import (
     StorageFailed,
     Transient,
 )
+from poolwise.jobs.fetch.keeping import Keeping
 from poolwise.jobs.fetch.limits import FetchLimits
 from poolwise.jobs.fetch.outcome import Fetched
 from poolwise.jobs.fetch.urls import BadLine, Url
@@ -54,8 +55,6 @@ from poolwise.jobs.fetch.urls import BadLine, Url
 FIRST_LANES = 16
 """Lanes of a host at first; they double while nothing fails."""
 
-_QUICK_SECONDS = 0.002  # Where it takes longer to keep a file, on average, that is done in threads beside the loop.
-_REMEMBERED = 16  # Files that the average is of.
 _REFUSALS = ("noai", "noimageai")
 _VERIFY = ("structure", "decode")
 
@@ -383,8 +382,7 @@ class Fetcher:
         self._folder = folder
         self._limits = limits
         self._earlier = Earlier(journal)
-        self._in_threads = settings.durable or settings.verify == "decode"
-        self._keep_seconds = 0.0
+        self._keeping = Keeping(always=settings.durable or settings.verify == "decode")
         self._lock = threading.Lock()
         self._transport: Transport | None = None
         self._decoders: Any = None
@@ -422,12 +420,11 @@ class Fetcher:
             if body is None:
                 return self._without_body(url, reply, known, partial)
             noted = body.noted or partial is not None
-            if self._in_threads or body.is_large:
+            if body.is_large or self._keeping.goes_beside():
                 return await asyncio.to_thread(self._keep, url, digits, reply, body, known, noted=noted)
             began = time.perf_counter()
             fetched = self._keep(url, digits, reply, body, known, noted=noted)
-            self._keep_seconds += (time.perf_counter() - began - self._keep_seconds) / _REMEMBERED
-            self._in_threads = self._keep_seconds > _QUICK_SECONDS
+            self._keeping.took(time.perf_counter() - began)
             return fetched
         except BaseException as error:
             if visit.body is not None:
