@@ -127,9 +127,9 @@ class Folder:
         """Return what there is of a URL's body from before."""
         path = self.partial_file(url)
         try:
+            size = os.stat(f"{path}.part").st_size  # Mostly there is none, and that is soon known.
             with open(f"{path}.json", encoding="utf-8") as file:
                 said = json.load(file)
-            size = os.stat(f"{path}.part").st_size
         except (OSError, ValueError):
             return None
         if not isinstance(said, dict) or said.get("url") != url.text or not isinstance(said.get("validator"), str):

@@ -565,7 +565,8 @@ class _Visit:
     def receive(self, head: Head) -> Body | None:
         """See `transport.Receive`."""
         settings, headers = self._fetcher.settings, head.headers
-        if settings.respect_robots_tag and _is_refused(headers.get("x-robots-tag", ""), settings.user_agent):
+        tag = headers.get("x-robots-tag")
+        if tag and settings.respect_robots_tag and _is_refused(tag, settings.user_agent):
             raise NotAllowed("asks not to be used for machine learning (X-Robots-Tag: noai or noimageai)")
         if head.status in (304, 416):
             return None

@@ -7,6 +7,7 @@ Names that differ only in case or in how Unicode writes them are one on some fil
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
 import unicodedata
@@ -51,6 +52,7 @@ class Stem(NamedTuple):
     cut: bool
 
 
+@functools.lru_cache(maxsize=1024)  # Once to tell it from others, and again to name the file.
 def stem(url: Url) -> Stem:
     """Return what the URL says of its file's name."""
     path = url.path.partition("?")[0]

@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import math
 import os
-import re
 import socket
 import ssl
 import time
@@ -477,9 +476,6 @@ _PROBLEMS: dict[int, tuple[type[FetchError], str]] = {
 }
 
 
-_FIELD = re.compile(r"^([^:\n]*):(.*)$", re.MULTILINE)
-
-
 def _head_of(lines: list[bytes], url: Url, most_bytes: int) -> Head:
     """Return the last head among header lines: before it may be that of a proxy, or of a 103.
 
@@ -487,17 +483,21 @@ def _head_of(lines: list[bytes], url: Url, most_bytes: int) -> Head:
         TooLarge: it has more bytes than that.
         BadReply: there is none.
     """
-    first = next((place for place in reversed(range(len(lines))) if lines[place].startswith(b"HTTP/")), None)
-    words = [] if first is None else lines[first].split(None, 2)
-    if first is None or len(words) < 2 or not words[1].isdigit():
+    first = len(lines) - 1
+    while first >= 0 and not lines[first].startswith(b"HTTP/"):
+        first -= 1
+    words = [] if first < 0 else lines[first].split(None, 2)
+    if len(words) < 2 or not words[1].isdigit():
         raise BadReply("answers with something that is not HTTP")
     if _is_too_large(lines[first:], most_bytes):
         raise _header_too_large(most_bytes)
     head = Head(url, int(words[1]))
     headers = head.headers
-    for name, value in _FIELD.findall(b"".join(lines[first + 1 :]).decode("utf-8", "replace")):
-        key, text = name.strip().lower(), value.strip()
-        headers[key] = f"{headers[key]}, {text}" if key in headers else text
+    for line in b"".join(lines[first + 1 :]).decode("utf-8", "replace").split("\n"):
+        name, colon, value = line.partition(":")
+        if colon:
+            key, text = name.strip().lower(), value.strip()
+            headers[key] = f"{headers[key]}, {text}" if key in headers else text
     return head
 
 

@@ -75,6 +75,7 @@ class BadLine:
     sentence: str
 
 
+@functools.lru_cache(maxsize=1024)  # Once to name its file, and again to fetch it.
 def parse(text: str) -> Url:
     """Read a URL and normalise it: lower case, IDN in ASCII, no fragment, no usual port, percent-encoded.
 
