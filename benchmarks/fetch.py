@@ -344,9 +344,12 @@ def main() -> None:
     if arguments.call:
         call(*arguments.call)
         return
-    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-    tempfile.tempdir = arguments.folder or memory
     wanted, small, blocks = arguments.only.split(","), 10 if arguments.quick else 1, arguments.blocks
+    if unknown := set(wanted) - set(ROWS):
+        parser.error(f"there is no row {', '.join(sorted(unknown))}; there are {', '.join(ROWS)}")
+    if arguments.folder is not None and not os.path.isdir(arguments.folder):
+        parser.error(f"there is no folder {arguments.folder}")
+    tempfile.tempdir = arguments.folder or ("/dev/shm" if os.access("/dev/shm", os.W_OK) else None)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(8192, resource.getrlimit(resource.RLIMIT_NOFILE)[1]),) * 2)
     try:
         with nginx(4000) as server:

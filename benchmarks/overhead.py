@@ -41,6 +41,7 @@ import statistics
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
@@ -174,6 +175,40 @@ def poolwise_run_here(count: int) -> Figures:
 
     apply(4)
     return timed(lambda: apply(count))
+
+
+def fail(number: int) -> int:
+    """Fail as libraries do: one exception is raised because of another."""
+    try:
+        return {}[number]  # type: ignore[no-any-return]
+    except KeyError as error:
+        raise ValueError(f"there is no {number}") from error
+
+
+def poolwise_run_failing(count: int) -> Figures:
+    import poolwise
+
+    def apply(amount: int) -> None:
+        with poolwise.run(fail, range(amount), shape="1x1") as outcomes:
+            if sum(not outcome.ok for outcome in outcomes) != amount:
+                raise AssertionError("an item did not fail")
+
+    apply(4)
+    return timed(lambda: apply(count))
+
+
+def formatted_exceptions(count: int) -> Figures:
+    def text_of(number: int) -> str:
+        try:
+            return str(fail(number))
+        except ValueError as error:
+            return "".join(traceback.format_exception(error))
+
+    def apply() -> None:
+        if not all("there is no" in text_of(number) for number in range(count)):
+            raise AssertionError("an item did not fail")
+
+    return timed(apply)
 
 
 def poolwise_map_steady(work: Work, count: int) -> Figures:
@@ -312,6 +347,8 @@ SIDES: dict[str, Callable[[int], Figures]] = {
     "poolwise map 1x1": partial(poolwise_map_here, "1x1"),
     "poolwise map 1x2": partial(poolwise_map_here, "1x2"),
     "poolwise run 1x1": poolwise_run_here,
+    "poolwise run failing": poolwise_run_failing,
+    "traceback.format_exception": formatted_exceptions,
     "poolwise map 2x1": partial(poolwise_map_steady, NUMBERS),
     "poolwise arrays": partial(poolwise_map_steady, ARRAYS),
     "poolwise temporaries": partial(poolwise_map_steady, TEMPORARIES),
@@ -634,6 +671,13 @@ BENCHES = [
         side("builtin map", 1_000_000),
         at_most=1.5,
         absolute=True,
+    ),
+    Bench(
+        "fail-1x1",
+        "run: 20,000 items that fail, 1x1",
+        side("poolwise run failing", 20_000),
+        "a loop, traceback.format_exception",
+        side("traceback.format_exception", 20_000),
     ),
     against("Pool(2).imap(chunksize=1000)", "multiprocessing.Pool", 1_000_000, short="pool", at_most=1.3),
     against("mpire imap", "mpire", 100_000, short="mpire", compare="faster", at_least=5, needs=("mpire",)),

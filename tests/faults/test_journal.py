@@ -167,8 +167,10 @@ damages = st.one_of(
 )
 
 
+@pytest.mark.filterwarnings("ignore:the source of .* has changed:RuntimeWarning")  # So it may say of itself.
 @settings(max_examples=75, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(damage=damages)
+@example(damage=("overwrite", 8094, b"\x00"))
 @example(damage=("overwrite", 4090, b"\x80"))  # SQLite quotes the schema, which is no UTF-8 then.
 def test_a_damaged_journal_gives_an_error_or_the_truth(
     damage: tuple[str, int, bytes], whole: Path, tmp_path: Path
