@@ -127,7 +127,8 @@ def test_a_core_that_the_host_has_taken_away_is_no_waiting(children: bool) -> No
     """Items of 10 ms CPU that take 20 ms as their core is there for half of the time; of a sleep nothing is taken."""
     for slept, cpu, kinds in ((0.0, 0.01, {"unknown"}), (0.02, 0.0001, {"io"})):
         look = Look(Shape(1, 1), 2.0, children=children, coroutine=False)
-        look.attend(facts_at(0.0, stolen=lambda: (100.0, 50.0)))
+        look.attend(facts_at(0.0))
+        look.see(facts_at(0.002, stolen=lambda: (100.0, 50.0)))
         for number in range(50):
             began = number * 0.03
             look.observe(done(began, 2 * cpu + slept, cpu=cpu), 0, began + 0.03, first=True, later=False)
@@ -139,6 +140,16 @@ def test_a_core_that_the_host_has_taken_away_is_no_waiting(children: bool) -> No
     for told in ((100.01, 50.01), None):
         unknown = look.estimate(facts_at(1.5, **half, stolen=lambda told=told: told))
         assert unknown.response.value == pytest.approx(0.0202)
+
+
+def test_the_machine_is_looked_at_once_and_not_for_the_shortest_of_runs() -> None:
+    look = Look(Shape(1, 1), 2.0, children=False, coroutine=False)
+    asked: list[float] = []
+    for now in (0.0, 0.0005, 0.003, 0.004):  # Where a system tells nothing, it is not asked again either.
+        look.see(facts_at(now, stolen=lambda now=now: asked.append(now)))
+        if now == 0.0:
+            look.attend(facts_at(now))
+    assert asked == [0.003]
 
 
 def test_who_stands_in_line_for_a_core_may_hold_the_gil_meanwhile() -> None:

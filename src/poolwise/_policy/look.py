@@ -17,6 +17,7 @@ _FULL = 0.75  # Share of the GIL or of the cores beyond which lanes wait for eac
 _CLEAR_WIDTH = 0.35
 IDLE = 0.15  # Share of the cores: where fewer are idle, they are used up.
 _COMPUTING = 0.95  # Share of an item's time beyond which it does not seem to wait.
+_SHORT_SECONDS = 0.001  # A run that is over by then does not read what the machine did: a tenth of its cost.
 _TOLD_SECONDS = 0.02  # Of work: what is counted in steps of 10 ms tells nothing of less.
 _OVERLAP = 1.3  # Lanes that execute so many items at a time, or fewer, execute one after the other.
 _FEWEST_SPANS = 12
@@ -165,6 +166,7 @@ class Look:
         self._coroutine = coroutine
         self._before = before
         self._base: tuple[float, int, float] | None = None  # CPU, executions and clock from where on they are items'
+        self._attends_from = math.inf
         self._delayed_before: float | None = None
         self._stolen_before: tuple[float, float] | None = None
         self._idle_before: tuple[float, float | None] | None = None
@@ -198,8 +200,13 @@ class Look:
 
     def attend(self, facts: Facts) -> None:
         """What lanes stood in line for until now is no item's."""
-        self._delayed_before, self._stolen_before = facts.delayed(), facts.stolen()
+        self._attends_from, self._delayed_before, self._stolen_before = facts.now, facts.delayed(), None
         self._idle_before = None if facts.alone else (facts.now, facts.idle())
+
+    def see(self, facts: Facts) -> None:
+        """Look at the machine, unless the run may soon be over: that takes a while, and tells of longer times."""
+        if facts.now - self._attends_from > _SHORT_SECONDS:
+            self._attends_from, self._stolen_before = math.inf, facts.stolen()
 
     def is_crowded(self, facts: Facts) -> bool:
         """Say whether the stages of a pipeline leave no core idle: what stands in line there seems to wait."""

@@ -202,6 +202,7 @@ class Pilot:
     def advance(self, facts: Facts) -> Move:
         """Return what should be done now."""
         self._now = facts.now
+        self._look.see(facts)
         if facts.refusal is not None and self._refusal is None:
             self._refuse(facts.refusal)
         if self.stage is Stage.PROBE:

@@ -121,7 +121,8 @@ def choose(given: Circumstances) -> Plan:
         ShapeError: where the shape contradicts another option.
     """
     if isinstance(given.shape, str) and given.shape == "auto":
-        plan, bounds = _automatic(given), tuple(_bounds(given))
+        room = ground(given)
+        plan, bounds = _automatic(given, room), tuple(_bounds(given, room))
         return replace(plan, reasons=plan.reasons + bounds) if bounds else plan
     shape = given.shape if isinstance(given.shape, Shape) else Shape.parse(given.shape)
     reasons = [ASKED]
@@ -154,13 +155,12 @@ def _check(given: Circumstances, shape: Shape) -> None:
         )
 
 
-def _automatic(given: Circumstances) -> Plan:
+def _automatic(given: Circumstances, room: Ground) -> Plan:
     """Return the shape to begin with."""
     if given.in_worker or given.in_lane:
         where = "a worker" if given.in_worker else "a lane of another run"
         lanes = 2 if given.timeout and not given.coroutine else 1
         return Plan("unknown", Shape(1, lanes), (f"this run starts inside {where}, whose cores are taken",))
-    room = ground(given)
     if needs_children(given):
         option = "isolate" if given.isolate else "timeout" if given.timeout else "limits.items_per_worker"
         if given.picklable:
@@ -179,13 +179,13 @@ def _automatic(given: Circumstances) -> Plan:
     return Plan("unknown", Shape(1, 1), ())
 
 
-def _bounds(given: Circumstances) -> Iterator[str]:
+def _bounds(given: Circumstances, room: Ground) -> Iterator[str]:
     """Say which bounds the choice keeps to."""
     for name in ("workers", "lanes", "in_flight", "per_second"):
         bound = getattr(given.limits, name)
         if bound is not None:
             yield f"limits.{name}={bound:g} bounds the choice"
-    fitting = ground(given).memory_workers
+    fitting = room.memory_workers
     if fitting is not None:
         yield f"memory has room for {fitting} worker{'s' if fitting > 1 else ''}"
 

@@ -20,7 +20,7 @@ from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from itertools import compress, repeat
 from operator import itemgetter
 from typing import Any, Protocol
@@ -280,15 +280,16 @@ class Slices:
         seen: how many there were.
     """
 
-    __slots__ = ("_columns", "_draw", "_most", "_next", "_stride", "seen")
-
     def __init__(self, most: int) -> None:
         self._most = most
-        self._draw = random.Random(0)
         self._stride = 1
         self._next = 0  # Number of the slice to be kept next.
         self.seen = 0
         self._columns: list[array[Any]] = [array(code) for code in _CODES]
+
+    @cached_property
+    def _draw(self) -> random.Random:
+        return random.Random(0)  # To seed it takes a while, and most runs never draw.
 
     @property
     def share(self) -> float:
