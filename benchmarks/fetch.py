@@ -8,8 +8,9 @@ shows medians, and the median ratio of their times (peer over poolwise: above 1,
 memory where there is /dev/shm, or where --folder says: on a disk from which many files were just removed, as they are
 here after each side, making one may cost most of the time, of all tools.
 
-    few        15 files, 50 ms: a library call, imports done; beside requests one by one, and requests in the default
-               ThreadPoolExecutor; and over the floor of one round. Goals: 10, 2.2; at most 1.4 times the floor
+    few        15 files, 50 ms: a library call, imports done; beside requests one by one, requests in the default
+               ThreadPoolExecutor, and `pycurl, alone`; and over the floor of one round. Goals: 10, 2.2; at most 1.4
+               times the floor
     latency    2,000 files, 50 ms: whole processes at default options, beside `aria2c -j128` (goal 2.8),
                `curl -Z --parallel-max 128` (1.4), img2dataset (3.5), wget2, a urllib3 pool of 128 threads (0.85);
                and pycurl on one thread that only hashes and stores: engine, checks and journal come on top of that

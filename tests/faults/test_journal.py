@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import os
 import random
+import sqlite3
 import subprocess
 import sys
 import time
@@ -15,7 +17,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import poolwise
-from poolwise import JournalError
+from poolwise import Journal, JournalError
 from poolwise._runtime.journal_reader import Reader, salvage
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals and resource limits of POSIX")
@@ -158,6 +160,18 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("whole") / "run.db"
     list(poolwise.map(text_of, range(300), journal=path, shape="1x1"))
     return path
+
+
+@pytest.mark.parametrize("durable", [False, True])
+def test_a_journal_that_was_killed_before_anything_was_in_it(tmp_path: Path, durable: bool) -> None:
+    """What makes one is a single transaction: before it there is a file with nothing in it, and that is begun anew."""
+    path = tmp_path / "run.db"
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
+    for _ in range(2):
+        assert list(poolwise.map(abs, range(5), journal=Journal(path, durable=durable), shape="1x1")) == list(range(5))
+    with Reader(str(path)) as reader:
+        assert len(list(reader.outcomes())) == 5
 
 
 damages = st.one_of(

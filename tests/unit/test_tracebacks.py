@@ -57,6 +57,24 @@ def deep(left: int = 9) -> None:
     deep(left - 1)
 
 
+def deep_by_turns(left: int = 12) -> int:
+    return left and ((left % 2 and deep_by_turns(left - 1)) or deep_by_turns(left - 1)) or {}["gone"]  # noqa: RUF021
+
+
+class Equal(Exception):
+    def __eq__(self, other: object) -> bool:
+        raise ZeroDivisionError
+
+    __hash__ = Exception.__hash__
+
+
+def of_odd_equality() -> None:
+    try:
+        raise Equal("one")
+    except Equal as error:
+        raise Equal("two") from error
+
+
 def in_circles() -> None:
     first, second = ValueError("first"), ValueError("second")
     first.__cause__, second.__cause__ = second, first
@@ -106,7 +124,8 @@ def caught(function: Callable[[], object]) -> BaseException:
 @pytest.mark.parametrize(
     "function",
     [
-        plain, noted, with_marks, because, meanwhile, hidden, by_cause_without_frames, deep, in_circles, misspelt,
+        plain, noted, with_marks, because, meanwhile, hidden, by_cause_without_frames, deep, deep_by_turns,
+        of_odd_equality, in_circles, misspelt,
         unfinished, missing, grouped, over_a_group, generated, lambda: one_of_two_lines(False),
         lambda: one_of_two_lines(True),
     ],

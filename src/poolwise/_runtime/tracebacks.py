@@ -1,7 +1,7 @@
 """Tracebacks as text, as `traceback.format_exception` writes them, for failures that come by the thousand.
 
-To write out one frame reads a file and parses its line, for the marks under it: half a millisecond for a traceback of
-five. The same frames come again and again, so their text is kept.
+To write out one frame asks for its file and parses its line, for the marks under it. The same frames come again and
+again, so their text is kept (`benchmarks/overhead.py --only fail-1x1`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from types import CodeType, TracebackType
 
 _MOST_KEPT = 1_000
-_FEW = 3  # Of one frame after another, all are written out; of more, how many.
+_FEW = 3  # So often a line that calls itself is written out; of more it is said how many there are.
 _BECAUSE = "\nThe above exception was the direct cause of the following exception:\n\n"
 _MEANWHILE = "\nDuring handling of the above exception, another exception occurred:\n\n"
 
@@ -25,13 +25,13 @@ def text_of(error: BaseException) -> str:
         Exception: what the exception's own `__str__` raises.
     """
     parts: list[str] = []
-    chain: list[BaseException] = []
+    chain: set[int] = set()  # By id: exceptions may have an equality of their own.
     following: BaseException | None = error
     while following is not None:
         frames = _frames(following)
-        if frames is None or following in chain or _wants_its_frames(following):
+        if frames is None or id(following) in chain or _wants_its_frames(following):
             return "".join(traceback.format_exception(error))
-        chain.append(following)
+        chain.add(id(following))
         parts.append("".join([*frames, *traceback.format_exception_only(following)]))
         if following.__cause__ is not None:
             following, link = following.__cause__, _BECAUSE
@@ -49,20 +49,21 @@ def _wants_its_frames(error: BaseException) -> bool:
 
 
 def _frames(error: BaseException) -> list[str] | None:
-    """Return the lines of a traceback; None where one frame comes so often that it is not written out each time."""
+    """Return the lines of a traceback; None where a line calls itself so often that it is not written out each time."""
     if error.__traceback__ is None:
         return []
-    lines, before, times = ["Traceback (most recent call last):\n"], "", 0
-    for line in _lines(error.__traceback__):
-        times = times + 1 if line == before else 1
+    lines, before, times = ["Traceback (most recent call last):\n"], None, 0
+    for place, text in _lines(error.__traceback__):
+        times = times + 1 if place == before else 1
         if times > _FEW:
             return None
-        before = line
-        lines.append(line)
+        before = place
+        lines.append(text)
     return lines
 
 
-def _lines(trace: TracebackType | None) -> Iterator[str]:
+def _lines(trace: TracebackType | None) -> Iterator[tuple[tuple[str, int | None, str], str]]:
+    """Yield for each frame the file, the line and the function, and its text."""
     while trace is not None:
         code = trace.tb_frame.f_code
         key = (id(code), trace.tb_lasti)
@@ -71,5 +72,5 @@ def _lines(trace: TracebackType | None) -> Iterator[str]:
             if len(_kept) >= _MOST_KEPT:
                 _kept.clear()
             kept = _kept[key] = (code, "".join(traceback.extract_tb(trace, limit=1).format()))
-        yield kept[1]
+        yield (code.co_filename, trace.tb_lineno, code.co_name), kept[1]
         trace = trace.tb_next
