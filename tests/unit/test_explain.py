@@ -403,6 +403,23 @@ def test_a_window_that_was_held_up_is_repeated_once() -> None:
     assert trial.rates[base.shape] == [pytest.approx(0.0)]
 
 
+@pytest.mark.parametrize(("size", "again"), [(0.001, True), (0.004, False)], ids=["items alike", "other items"])
+def test_a_window_far_below_an_earlier_one_is_repeated_where_its_items_are_alike(size: float, again: bool) -> None:
+    """A disk that stops for a moment is no property of the shape; items that cost four times as much may well be."""
+    base = Candidate(Shape(1, 1), math.inf, False)
+    trial = Trial(base, 100.0, [Candidate(Shape(1, 6), 600.0, False)], base_size=0.001, base_spread=1.2)
+    now = _window(trial, 0.0, 120.0)
+    assert trial.current == base
+    trial.begin(now)
+    for number in range(400):
+        trial.add(Done(0, 0, [None], {}, 0, 0, now + number * 0.02, 0.02, size), 1)
+    assert trial.conclude(now + 8.0, 0.01) != again
+    assert trial.measuring == again
+    while trial.current is not None:
+        now = _window(trial, now + 8.0, 110.0 if trial.current == base else 120.0, size)
+    assert (trial.mean(base.shape) > 100.0) == again
+
+
 def test_items_that_cost_what_they_did_do_not_drift() -> None:
     """Where the base's items cost the same later on, it is the shapes that differ: promises go on to count."""
     base = Candidate(Shape(1, 1), math.inf, False)

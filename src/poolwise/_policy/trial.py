@@ -29,7 +29,8 @@ _WAITS_PER_SECOND = 110  # Of a lane that computes, from which on it is a lock, 
 _FAR = 2.0  # What is so many times behind needs no long second look.
 _KEPT = 0.6  # A winner that keeps less of its promise is held against a window of the base, and not a guess.
 _HELD_UP, _GAINED = 0.5, 1.5  # Lanes stand in a line that keep a smaller share of their promise, and gain less by it.
-_STALLED = 1.5  # A window in which so many times less ended than in those before, and too little, is repeated once.
+_STALLED = 1.5  # A window in which so many times less ended than in those before, too little or of items that cost
+# no more than those did, is repeated once.
 CHEAPER = 1.08  # A costlier shape must be better by this; by more, the less it keeps of what its roofs promise.
 
 
@@ -175,12 +176,13 @@ class Trial:
         enough = told and (behind or (gauge.covered_seconds >= self._window_seconds * lanes and not brief))
         if not (enough or self._is_late(elapsed, response_seconds)):
             return False
-        if not enough and not self._repeated and self._falls_far_short(current.shape, rate):
-            self._repeated = True  # Something else held it up, such as what the shape before left behind.
+        before = self._sizes.get(current.shape)
+        alike = bool(before and gauge.size and max(before, gauge.size) < _UNLIKE * min(before, gauge.size))
+        if (alike or not enough) and not self._repeated and self._falls_far_short(current.shape, rate):
+            self._repeated = True  # Something else held it up: a disk, or what the shape before left behind.
             self.begin(now)
             return False
-        before = self._sizes.get(current.shape)
-        if before and gauge.size and max(before, gauge.size) < _UNLIKE * min(before, gauge.size):
+        if alike:
             self._alike, self._drifting = True, False  # Items cost what they did: it is the shapes that differ.
         if current == self._base and self._stale:
             self._stale = self._vague = False
