@@ -298,9 +298,10 @@ class Stream:
             if self._feed is not None and not self._feed.ready():
                 return False
             quick = self._take(room if engine.taken else 1)  # How large items are is known once there is one.
-            if not quick or engine.inline:
+            if not quick:
                 return True
-            self._supervise()  # The next item may keep us waiting.
+            if not engine.inline:
+                self._supervise()  # The next item may keep us waiting.
         return False
 
     def _take(self, number: int) -> bool:

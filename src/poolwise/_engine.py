@@ -264,6 +264,7 @@ class Engine:
             known=self._known,
             surplus=surplus,
             held_seconds=self._held_seconds,
+            inline=self.backend.inline,
         )
 
     def _budget(self) -> int:
@@ -353,8 +354,9 @@ class Engine:
 
     def _bounds(self) -> PackLimits:
         limits = self.rules.limits
+        first, held_seconds = self.meter.mean_seconds is None, self._held_seconds
         return PackLimits(
-            self.shape.total, self.backend.inline, self._held_seconds, limits.in_flight, limits.items_per_worker
+            self.shape.total, self.backend.inline, held_seconds, first, limits.in_flight, limits.items_per_worker
         )
 
     def _launch(self, span: Span, flush_seconds: float) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from operator import itemgetter
 from typing import Any, Protocol
 
@@ -227,12 +228,18 @@ class PilotHelm:
         """In the caller's thread only what happens inside `wait` is the items'."""
         if not self._attends:  # By now there are lanes, and something to do for them.
             self._attends = True
+            attend: Callable[[], None] | None = None
             if self.pilot.stage is Stage.PROBE:  # Many lanes are looked at later, when they are all at work.
-                self.pilot.attend(self._facts(None, starved=False))  # Reads files: a knocker would cut in at each.
-            if not self.pilot.in_children and has_gil():
-                self._probe.start()
+                attend = partial(self._attend, self._backend.threads())
+            if not self.pilot.in_children:
+                self._probe.start(first=attend)  # It reads files, which would keep this thread from its work.
+            if attend is not None and not self._probe.on:
+                attend()
         if self._backend.inline and self.pilot.stage is not Stage.HOLD:
             self._last = self._read()
+
+    def _attend(self, threads: Sequence[int]) -> None:
+        self.pilot.attend(self._facts(None, starved=False, threads=threads))
 
     def _read(self) -> tuple[float, float]:
         clocks = self._probe.clocks()
@@ -320,7 +327,7 @@ class PilotHelm:
         if refusal is not None:
             self._refusal = refusal
 
-    def _facts(self, remaining: int | None, starved: bool) -> Facts:
+    def _facts(self, remaining: int | None, starved: bool, threads: Sequence[int] | None = None) -> Facts:
         return Facts(
             now=self._clock.now(),
             remaining=remaining,
@@ -333,7 +340,7 @@ class PilotHelm:
             bytes=self._meter.mean_bytes,
             starved=starved,
             idle=idle_seconds,
-            delayed=lambda: delayed_seconds(self._backend.threads()),
+            delayed=lambda: delayed_seconds(self._backend.threads() if threads is None else threads),
             stolen=_busy_and_stolen,
             running_since=lambda at: any(task.started < at for task in self._backend.running()),
             can_knock=has_gil(),

@@ -260,16 +260,22 @@ def test_children_that_can_start_no_thread() -> None:
 
 
 def test_what_a_lane_stands_in_line_for_is_known_from_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The thread that executes the first items is asked about before they begin."""
+    """The thread that executes the first item is asked about while it does."""
     asked: list[tuple[list[int], int]] = []
     executed: list[int] = []
+    is_asked = threading.Event()
 
     def delayed(threads: list[int]) -> float:
         asked.append((list(threads), len(executed)))
+        is_asked.set()
         return 0.0
 
+    def item(number: int) -> None:
+        assert is_asked.wait(30.0)
+        executed.append(number)
+
     monkeypatch.setattr("poolwise._helm.delayed_seconds", delayed)
-    assert len(list(poolwise.map(executed.append, range(5)))) == 5
+    assert len(list(poolwise.map(item, range(5)))) == 5
     assert asked[0] == ([threading.get_native_id()], 0)
 
 

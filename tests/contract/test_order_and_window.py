@@ -275,3 +275,34 @@ def test_input_is_let_go(way: Way) -> None:
     assert next(results) == 0
     del results
     wait_until(lambda: closed == [True], "the generator was closed")
+
+
+@pytest.mark.parametrize("shape", ["serial", "auto"])
+def test_slow_items_are_not_packed_blindly(shape: str) -> None:
+    """Where nothing is known a few items are packed at once; of slow ones the first is handed over before the next."""
+    slow = threading.Event()
+    started: list[int] = []
+
+    def item(number: int) -> int:
+        started.append(number)
+        slow.wait(0.01)  # Longer than the first batch may take.
+        return number
+
+    results = iter(poolwise.map(item, range(8), shape=shape))
+    assert next(results) == 0
+    assert started == [0]
+    assert list(results) == list(range(1, 8))
+    assert sorted(started) == list(range(8))
+
+
+def test_quick_items_after_one_that_fails_are_not_started() -> None:
+    """Also where they were packed with it before anything was known."""
+    started: list[int] = []
+
+    def item(number: int) -> int:
+        started.append(number)
+        return 1 // (2 - number)
+
+    with pytest.raises(ZeroDivisionError):
+        list(poolwise.map(item, range(8)))
+    assert started == [0, 1, 2]

@@ -122,13 +122,24 @@ def test_items_that_all_fail_displace_nothing() -> None:
     assert (demands.items, demands.response.value) == (1, 0.2)
 
 
+def test_the_very_first_item_does_not_count_where_its_batch_had_others() -> None:
+    """It may have imported or connected; nor does it where one of the others failed, which counts as a failure."""
+    for failures in ({}, {2: Failure("ValueError: no")}):
+        look = Look(Shape(1, 1), 2.0, children=False, coroutine=False)
+        clocks = [(0.0, 0.09, 0.09), (0.09, 0.01, 0.01), (0.1, 0.01, 0.01), (0.11, 0.01, 0.01)]
+        first = Done(0, 0, [None] * 4, failures, 0, 0, 0.0, 0.12, 0.12, clocks)
+        look.observe(first, len(failures), 0.12, first=True, later=False)
+        assert (look.seen.items, look.seen.failed) == (3 - len(failures), len(failures))
+        assert look.mean_seconds == pytest.approx(0.01)
+
+
 @pytest.mark.parametrize("children", [False, True])
 def test_a_core_that_the_host_has_taken_away_is_no_waiting(children: bool) -> None:
     """Items of 10 ms CPU that take 20 ms as their core is there for half of the time; of a sleep nothing is taken."""
     for slept, cpu, kinds in ((0.0, 0.01, {"unknown"}), (0.02, 0.0001, {"io"})):
         look = Look(Shape(1, 1), 2.0, children=children, coroutine=False)
         look.attend(facts_at(0.0))
-        look.see(facts_at(0.002, stolen=lambda: (100.0, 50.0)))
+        look.see(facts_at(0.003, stolen=lambda: (100.0, 50.0)))
         for number in range(50):
             began = number * 0.03
             look.observe(done(began, 2 * cpu + slept, cpu=cpu), 0, began + 0.03, first=True, later=False)
@@ -150,6 +161,18 @@ def test_the_machine_is_looked_at_once_and_not_for_the_shortest_of_runs() -> Non
         if now == 0.0:
             look.attend(facts_at(now))
     assert asked == [0.003]
+
+
+def test_what_is_seen_late_of_a_line_for_the_cores_counts_for_the_whole_time() -> None:
+    """Whoever reads where the clock stood at the beginning may have to wait for the GIL before."""
+    look = Look(Shape(1, 1), 2.0, children=False, coroutine=False)
+    for number in range(20):
+        began = number * 0.002
+        look.observe(done(began, 0.002, cpu=0.001), 0, began + 0.002, first=True, later=False)
+        if number == 4:
+            look.attend(facts_at(0.01, delayed=lambda: 5.0))
+    demands = look.estimate(facts_at(0.04, cpu_seconds=0.02, can_knock=False, delayed=lambda: 5.015))
+    assert demands.response.value == pytest.approx(0.001, rel=0.1)
 
 
 def test_who_stands_in_line_for_a_core_may_hold_the_gil_meanwhile() -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from queue import SimpleQueue
 
 import pytest
 
 from poolwise._core.model import Batch, Done, Event, Spec
 from poolwise._runtime.host import switch_counter
 from poolwise._runtime.lanes import InlineGroup
-from poolwise._runtime.probe import Probe, missed_in
+from poolwise._runtime.probe import Probe, has_gil, missed_in
 
 
 def test_a_knock_that_still_waits_is_heard() -> None:
@@ -27,6 +29,22 @@ def test_a_knock_that_still_waits_is_heard() -> None:
     assert probe.heard() == []
     probe.on, probe._due = False, time.perf_counter() - 0.4  # Nobody knocks any more.
     assert probe.heard() == []
+
+
+def test_what_comes_first_is_done_once_by_the_knocker() -> None:
+    """After its first knock, in its own thread; without a GIL to knock at there is no knocker, and nothing is done."""
+    probe, seen = Probe(), SimpleQueue[tuple[int, int]]()
+    probe.start(first=lambda: seen.put((threading.get_ident(), len(probe.knocks))))
+    if not has_gil():
+        assert not probe.on
+        return
+    thread, knocks = seen.get(timeout=30.0)
+    assert thread != threading.get_ident()
+    assert knocks == 1
+    while len(probe.knocks) < 3:
+        time.sleep(0.001)
+    probe.stop()
+    assert seen.empty()
 
 
 @pytest.mark.parametrize(("switches", "waited", "missed"), [(1, 0.0, 0), (2, 0.003, 0), (5, 0.016, 0), (45, 0.016, 40)])

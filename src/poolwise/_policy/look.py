@@ -17,7 +17,7 @@ _FULL = 0.75  # Share of the GIL or of the cores beyond which lanes wait for eac
 _CLEAR_WIDTH = 0.35
 IDLE = 0.15  # Share of the cores: where fewer are idle, they are used up.
 _COMPUTING = 0.95  # Share of an item's time beyond which it does not seem to wait.
-_SHORT_SECONDS = 0.001  # A run that is over by then does not read what the machine did: a tenth of its cost.
+_SHORT_SECONDS = 0.002  # A run that is over by then does not read what the machine did: a tenth of its cost.
 _TOLD_SECONDS = 0.02  # Of work: what is counted in steps of 10 ms tells nothing of less.
 _OVERLAP = 1.3  # Lanes that execute so many items at a time, or fewer, execute one after the other.
 _FEWEST_SPANS = 12
@@ -102,8 +102,10 @@ class Seen:
                 self.seconds = self.squares = self.cpu = 0.0
                 self.spans.clear()
         self.failed += failed
-        if failed and done.clocks is not None:
-            self._add_good(done)  # To fail may be quicker than to succeed.
+        leads = self._first and count > 1  # The very first is in it, and others.
+        if done.clocks is not None and (failed or leads):
+            self._first = self._first and not leads
+            self._add_good(done, int(leads))  # To fail may be quicker than to succeed.
         else:
             self.items += count
             self.seconds += done.seconds
@@ -117,9 +119,9 @@ class Seen:
         if len(self.spans) < _MOST_SPANS:
             self.spans.append((done.started, done.started + done.seconds))
 
-    def _add_good(self, done: Done) -> None:
+    def _add_good(self, done: Done, skip: int) -> None:
         assert done.clocks is not None
-        for position, (_, seconds, cpu) in enumerate(done.clocks, done.first):
+        for position, (_, seconds, cpu) in enumerate(done.clocks[skip:], done.first + skip):
             if position not in done.failures:
                 self.items += 1
                 self.seconds += seconds
@@ -167,7 +169,7 @@ class Look:
         self._before = before
         self._base: tuple[float, int, float] | None = None  # CPU, executions and clock from where on they are items'
         self._attends_from = math.inf
-        self._delayed_before: float | None = None
+        self._delayed_before: tuple[float, float | None] = (0.0, None)  # And when that was read.
         self._stolen_before: tuple[float, float] | None = None
         self._idle_before: tuple[float, float | None] | None = None
 
@@ -200,7 +202,7 @@ class Look:
 
     def attend(self, facts: Facts) -> None:
         """What lanes stood in line for until now is no item's."""
-        self._attends_from, self._delayed_before, self._stolen_before = facts.now, facts.delayed(), None
+        self._attends_from, self._delayed_before, self._stolen_before = facts.now, (facts.now, facts.delayed()), None
         self._idle_before = None if facts.alone else (facts.now, facts.idle())
 
     def see(self, facts: Facts) -> None:
@@ -347,11 +349,13 @@ class Look:
 
     def _in_line(self, facts: Facts) -> float:
         """Return for how many seconds an item stood in line for a core; of child processes that is not known."""
-        if self._children or self._delayed_before is None:
+        at, before = self._delayed_before
+        if self._children or before is None or facts.now <= at:
             return 0.0
         delayed = facts.delayed()
-        _, executed, _ = self.since_base(facts)
-        return 0.0 if delayed is None else max(0.0, delayed - self._delayed_before) / max(1, executed)
+        _, executed, elapsed = self.since_base(facts)
+        share = 0.0 if delayed is None else max(0.0, delayed - before) / (facts.now - at)
+        return share * elapsed / max(1, executed)
 
     def _stolen(self, facts: Facts) -> float:
         """Return for how many seconds a core was taken away for each second of its work."""

@@ -6,7 +6,8 @@ where there are many lanes, as the calling process does no more than so many bat
 shape has been held for a while, or lanes have found their number: no windows of a comparison have to end soon then. The
 growth of x2 a round from 1 keeps a wrong first estimate cheap; what should take 0.1 ms is no risk. The mean is the
 function's own time in a lane, never queueing, pickling or a cold start. Unknown length drops the last term, and so does
-the caller's own thread, as there is no other lane to wait for.
+the caller's own thread, as there is no other lane to wait for. In that thread a few items are packed before anything is
+known: what has not begun after 0.1 ms is given back, so nothing waits for them.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ class PackLimits:
         lanes: all lanes of the shape.
         inline: the lane is the caller's thread, where a long batch delays the consumer.
         held_seconds: for which that shape has been held; negative while others are compared with it.
+        first: nothing has been executed yet.
         in_flight: `Limits.in_flight`, or None.
         items_per_worker: `Limits.items_per_worker`, or None.
     """
@@ -44,6 +46,7 @@ class PackLimits:
     lanes: int
     inline: bool = False
     held_seconds: float = 0.0
+    first: bool = False
     in_flight: int | None = None
     items_per_worker: int | None = None
 
@@ -55,7 +58,9 @@ class PackLimits:
     @property
     def flush_seconds(self) -> float:
         """After how long what is finished of a batch should be sent."""
-        return INLINE_FLUSH_SECONDS if self.inline else FLUSH_SHARE * self.batch_seconds
+        if self.inline:
+            return SAFE_SECONDS if self.first else INLINE_FLUSH_SECONDS
+        return FLUSH_SHARE * self.batch_seconds
 
 
 def batch_seconds(lanes: int, held_seconds: float = 0.0) -> float:
@@ -87,11 +92,13 @@ class Packer:
             mean_bytes: of an item and its value.
             remaining: items that are not yet in a batch, or None where that is not known.
         """
+        size: float
         if mean_seconds is None:
-            return 1
-        wanted = min(limits.batch_seconds / max(mean_seconds, 1e-9), MOST_ITEMS)
-        size = min(wanted, max(self.growth, SAFE_SECONDS / max(mean_seconds, 1e-9)))
-        self.growth = max(1.0, min(wanted, self.growth * 2 ** (1 / limits.lanes)))
+            size = FEW_ITEMS if limits.inline else 1
+        else:
+            wanted = min(limits.batch_seconds / max(mean_seconds, 1e-9), MOST_ITEMS)
+            size = min(wanted, max(self.growth, SAFE_SECONDS / max(mean_seconds, 1e-9)))
+            self.growth = max(1.0, min(wanted, self.growth * 2 ** (1 / limits.lanes)))
         if remaining is not None and not limits.inline:
             size = min(size, -(-remaining // (2 * limits.lanes)))
         if limits.in_flight is not None:

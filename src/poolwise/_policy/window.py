@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from poolwise._policy.pack import batch_seconds
+from poolwise._policy.pack import FEW_ITEMS, batch_seconds
 
 _BATCHES = 2
 FEWEST_PER_LANE = 4
@@ -36,6 +36,8 @@ def window(
     known: int = 0,
     surplus: int = 0,
     held_seconds: float = 0.0,
+    *,
+    inline: bool = False,
 ) -> Window:
     """Choose the window.
 
@@ -53,8 +55,10 @@ def window(
         surplus: tasks that wait although lanes may be free: their group is parked, or has as many as its lanes can
             take. So other groups are found behind up to `LOOK_AHEAD` of them; behind more only as these settle.
         held_seconds: for which the shape has been held, see `batch_seconds`.
+        inline: the lane is the caller's thread; the first items are a batch.
     """
-    near = max(FEWEST_PER_LANE * lanes, min(known, MOST_KNOWN))
+    fewest = FEW_ITEMS if inline and seconds_per_item is None else FEWEST_PER_LANE * lanes
+    near = max(fewest, min(known, MOST_KNOWN))
     if seconds_per_item:
         near = max(near, int(_BATCHES * batch_seconds(lanes, held_seconds) * lanes / seconds_per_item))
     near += min(surplus, LOOK_AHEAD)

@@ -28,6 +28,7 @@ UNKNOWN_MEMORY_BYTES = 1 << 30
 
 # A number with more digits than this is garbage (2**64 has 20), and int() of it could take long.
 _MOST_DIGITS = 24
+_MOST_READ = 1 << 16
 
 
 def usable_cores(*, root: str | os.PathLike[str] = "/") -> float:
@@ -132,7 +133,7 @@ def resident_bytes(*, root: str | os.PathLike[str] = "/") -> int:
     Args:
         root: the directory that holds `proc`.
     """
-    fields = _read(os.path.join(root, "proc/self/statm")).split()
+    fields = _read(os.path.join(root, "proc/self/statm"), one_line=True).split()
     pages = _whole(fields[1]) if len(fields) > 1 else None
     if pages:
         try:
@@ -241,7 +242,7 @@ def delayed_seconds(threads: Sequence[int], *, root: str | os.PathLike[str] = "/
         (`/proc/PID/task/TID/schedstat`, second field, nanoseconds).
     """
     folder = os.path.join(root, "proc/self/task")
-    fields = [_read(os.path.join(folder, str(thread), "schedstat")).split() for thread in threads]
+    fields = [_read(f"{folder}/{thread}/schedstat", one_line=True).split() for thread in threads]
     told = [count for each in fields if len(each) > 1 and (count := _whole(each[1])) is not None]  # Others have ended.
     return sum(told) / 1e9 if told else None
 
@@ -469,13 +470,14 @@ def _whole(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS else None
 
 
-def _read(path: str) -> str:
-    """Return the text of a file, or "" where it cannot be had."""
+def _read(path: str, *, one_line: bool = False) -> str:
+    """Return the text of a file, or "" where it cannot be had. One of a line needs not be asked if there is more."""
     try:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))  # Half as long as a file object takes.
         try:
-            text = b""
-            while part := os.read(descriptor, 1 << 16):
+            text = part = os.read(descriptor, _MOST_READ)
+            while part and not (one_line and part.endswith(b"\n")):
+                part = os.read(descriptor, _MOST_READ)
                 text += part
         finally:
             os.close(descriptor)

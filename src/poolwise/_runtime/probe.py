@@ -56,7 +56,7 @@ def has_gil() -> bool:
     return _is_gil_enabled is None or _is_gil_enabled()
 
 
-def _children_clock() -> Callable[[], float]:
+def children_clock() -> Callable[[], float]:
     """Return what reads the CPU seconds of commands that have ended: microseconds where the system can, else ticks."""
     try:
         import resource
@@ -70,6 +70,9 @@ def _children_clock() -> Callable[[], float]:
         return used.ru_utime + used.ru_stime
 
     return read
+
+
+_children_seconds = children_clock()
 
 
 def missed_in(switches: int, waited: float) -> int:
@@ -99,26 +102,31 @@ class Probe:
     def __init__(self) -> None:
         self.knocks: deque[Heard] = deque(maxlen=_MOST_KNOCKS)
         self.on = False
-        self._stop = threading.Event()
+        self._stop: threading.Event | None = None
         self._cpu = 0.0
-        self._children = _children_clock()
         self._due: float | None = None  # When the knocker should have the GIL back, while it sleeps.
         self._asleep: tuple[int, int] | None = None  # Its native number then, and its voluntary switches before.
 
-    def start(self, rest_seconds: float = 0.0) -> None:
-        """Begin to knock; with `rest_seconds`, for `BURST_SECONDS` at a time, with such rests between."""
+    def start(self, rest_seconds: float = 0.0, *, first: Callable[[], None] | None = None) -> None:
+        """Begin to knock, where there is a GIL to knock at.
+
+        Args:
+            rest_seconds: knock for `BURST_SECONDS` at a time, with such rests between; 0: all the time.
+            first: what the knocker does after its first knock: a run that is over by then is spared it.
+        """
         if not self.on and has_gil():
-            self._stop = threading.Event()  # One for each thread, so that an old one never takes up knocking again.
-            self.on = start_unattended(partial(self._knock, self._stop, rest_seconds))
+            self._stop = stop = threading.Event()  # One for each thread, so that an old one never knocks again.
+            self.on = start_unattended(partial(self._knock, stop, rest_seconds, first))
 
     def stop(self) -> None:
         """Knock no more; the thread ends at its next knock."""
-        self._stop.set()
+        if self._stop is not None:
+            self._stop.set()
         self.on = False
 
     def clocks(self) -> Clocks:
         """Read the clocks."""
-        return Clocks(time.perf_counter(), time.process_time() - self._cpu, self._children(), self._cpu)
+        return Clocks(time.perf_counter(), time.process_time() - self._cpu, _children_seconds(), self._cpu)
 
     def heard(self) -> list[Heard]:
         """Return the knocks, with the one that waits for the GIL while this is called."""
@@ -131,7 +139,7 @@ class Probe:
             knocks.append((due, 0.0, now - due, True, missed))
         return knocks
 
-    def _knock(self, stop: threading.Event, rest_seconds: float) -> None:
+    def _knock(self, stop: threading.Event, rest_seconds: float, first: Callable[[], None] | None) -> None:
         clock, sleep, cpu_clock = time.perf_counter, time.sleep, time.thread_time
         switches = switch_counter()
         number = threading.get_native_id()
@@ -159,4 +167,7 @@ class Probe:
                 idle += _LEARNING * (late - idle)
             slept = max(0.0, ended - started - waited)
             self.knocks.append((ended - waited, slept, waited, held, missed_in(woken, waited)))
+            if first is not None:
+                first()
+                first = None
             self._cpu = base + cpu_clock()
