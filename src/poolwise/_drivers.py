@@ -27,16 +27,16 @@ from poolwise._core.model import Outcome, Settled, exception_to_raise
 from poolwise._policy.order import runs
 from poolwise._policy.outcomes import key_of, outcomes
 from poolwise._policy.plan import Plan
-from poolwise._policy.profile import Profile, plan_to_dict
 from poolwise._supervisor import NUDGE, STEP_SECONDS, Nudge, Supervisor
-from poolwise.report.summary import Report
 
 if TYPE_CHECKING:
     from poolwise._core.story import Story
     from poolwise._engine import Engine
     from poolwise._pipeline import Pipeline
+    from poolwise._policy.profile import Profile
     from poolwise._recorder import Recorder
     from poolwise._runtime.progress import Progress, Snapshot
+    from poolwise.report.summary import Report
 
 R = TypeVar("R")
 _Self = TypeVar("_Self", bound="_Iteration[Any]")
@@ -416,6 +416,8 @@ class Stream:
 
 def _facts(report: Report, story: Story) -> dict[str, Any]:
     """Return what a journal keeps of a run, beside its outcomes."""
+    from poolwise._policy.profile import plan_to_dict
+
     facts = {
         "plan": plan_to_dict(report.plan),
         "explanation": story.explanation,
@@ -544,6 +546,8 @@ class Run(_Iteration[Outcome[R]], Generic[R]):
 
 def profile_of(run: Run[Any], seconds: float) -> Profile:
     """Take outcomes for about `seconds` (up to twice that while shapes are being compared), and return the profile."""
+    from poolwise._policy.profile import Profile
+
     begun = time.perf_counter()
     with run:
         for _ in run:

@@ -23,14 +23,16 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from itertools import compress, repeat
 from operator import itemgetter
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from poolwise._core.model import Done, Lost, Running, Settled, Shape
-from poolwise._core.story import Mark, Sample, Slice, Slowest
 from poolwise._policy.demands import Estimate
 from poolwise._policy.outcomes import key_of, times_of
 from poolwise._policy.plan import Plan
 from poolwise._policy.verdict import class_of, how
+
+if TYPE_CHECKING:  # A run that nobody asks for its story does without.
+    from poolwise._core.story import Mark, Sample, Slice, Slowest
 
 _BUCKETS = 10  # Of the latency, in a decade.
 _FASTEST = -8 * _BUCKETS  # Bucket of what takes 10 ns, or less.
@@ -217,6 +219,8 @@ class Timeline:
             now: clock reading.
             settled: items that are settled by then.
         """
+        from poolwise._core.story import Mark, Slowest
+
         with self._lock:
             began, lanes = self._began, self._decision[0].total if self._decision is not None else 0
             marks = [Mark(at - began, kind, text) for kind, kept in self._marks.items() for at, text in kept.all()]
@@ -349,6 +353,8 @@ class Slices:
 
     def record(self, began: float) -> tuple[Slice, ...]:
         """Return those that are kept, by start."""
+        from poolwise._core.story import Slice
+
         return tuple(Slice(started - began, *rest) for started, *rest in sorted(zip(*self._columns)))
 
 
@@ -386,6 +392,8 @@ class _Samples:
 
     def record(self, began: float, now: float, settled: int, lanes: int) -> tuple[Sample, ...]:
         """Return them, with how things stand now."""
+        from poolwise._core.story import Sample
+
         rows = list(self._rows)
         if settled > (rows[-1][1] if rows else 0) and now > self.latest:
             rows.append((now, settled, lanes, None))
