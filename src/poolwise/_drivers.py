@@ -298,7 +298,7 @@ class Stream:
             if self._feed is not None and not self._feed.ready():
                 return False
             quick = self._take(room if engine.taken else 1)  # How large items are is known once there is one.
-            if not quick:
+            if not quick or (engine.inline and engine.total is None):  # A generator may keep what it gave waiting.
                 return True
             if not engine.inline:
                 self._supervise()  # The next item may keep us waiting.
@@ -405,13 +405,15 @@ class Stream:
         """Keep what was decided and done: the journal of the whole, then that of each stage."""
         from poolwise.report.live import story_of
 
-        report = self.report()
-        story = story_of(self.engine, report)
-        told = zip(recorders, (report, *report.stages), (story, *story.stages))
-        with ExitStack() as journals:  # All are closed, whatever one of them raises.
-            for recorder, about, tale in told:
+        with ExitStack() as journals:  # All are closed, whatever one of them raises, or telling of them does.
+            for recorder in recorders:
                 if recorder is not None:
-                    journals.callback(recorder.close, _facts(about, tale), complete=complete)
+                    journals.callback(recorder.close, complete=complete)
+            report = self.report()
+            story = story_of(self.engine, report)
+            for recorder, about, tale in zip(recorders, (report, *report.stages), (story, *story.stages)):
+                if recorder is not None:
+                    recorder.facts = _facts(about, tale)
 
 
 def _facts(report: Report, story: Story) -> dict[str, Any]:

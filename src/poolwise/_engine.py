@@ -22,6 +22,7 @@ from poolwise._core.clock import Clock
 from poolwise._core.errors import TaskError, TaskLost, WorkersLost
 from poolwise._core.job import Ended, Final, RetryAfter, Settle
 from poolwise._core.model import Batch, Done, Event, Flight, Keeper, Lost, Rules, Running, Settled, Span
+from poolwise._core.sizes import sampled_bytes
 from poolwise._helm import Helm
 from poolwise._policy.meter import Meter
 from poolwise._policy.pack import Packer, PackLimits, clock_each, depth
@@ -41,7 +42,6 @@ from poolwise._policy.verdict import (
     timeout_error,
 )
 from poolwise._policy.window import LOOK_AHEAD, Window, window
-from poolwise._runtime.wire import sampled_bytes
 from poolwise.backends import Backend
 
 if TYPE_CHECKING:

@@ -73,10 +73,14 @@ class Recorder:
         store: the open journal.
         key: the user's key function, or None where items are keys.
         epoch: seconds that turn clock readings into Unix time.
+
+    Attributes:
+        facts: what the run has decided and done, for `close` to keep; empty where that is not known.
     """
 
     def __init__(self, store: Store, key: Callable[[Any], Any] | None, epoch: float) -> None:
         self.store = store
+        self.facts: dict[str, Any] = {}
         self._key = key
         self._epoch = epoch
         self._lock = threading.Lock()
@@ -222,13 +226,16 @@ class Recorder:
             for key, *_ in rows:
                 self._flights.pop(key, None)
 
-    def close(self, facts: dict[str, Any], *, complete: bool) -> None:
-        """Commit what is left, with what the run has decided and done, and let go of the journal.
+    def close(self, *, complete: bool) -> None:
+        """Commit what is left, with `facts`, and let go of the journal.
+
+        Args:
+            complete: the run has come to its end.
 
         Raises:
             JournalError: not everything could be written.
         """
-        self.store.note(facts, finished=complete)
+        self.store.note(self.facts, finished=complete and bool(self.facts))
         self.store.close()
 
 

@@ -423,6 +423,34 @@ def test_locked_by_another_run(journal: str) -> None:
     assert sorted(os.listdir(os.path.dirname(journal))) == ["run.db"]
 
 
+def test_no_thread_to_write_it(journal: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One sentence says so before anything is executed, and the journal is let go of."""
+
+    def refuse(_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with pytest.raises(poolwise.BackendError, match="starts no thread"):
+        poolwise.map(one, range(5), journal=journal)
+    monkeypatch.undo()
+    assert list(poolwise.map(one, range(5), journal=journal)) == [1, 2, 3, 4, 5]
+
+
+def test_a_run_that_cannot_be_told_of_is_recorded(journal: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What goes wrong there is raised, and the journal has every outcome and is let go of all the same."""
+
+    def refuse(*_: object) -> None:
+        raise ArithmeticError("there is no story")
+
+    monkeypatch.setattr("poolwise.report.live.story_of", refuse)
+    with pytest.raises(ArithmeticError):
+        list(poolwise.map(one, range(5), journal=journal))
+    monkeypatch.undo()
+    results = poolwise.map(one, range(5), journal=journal)
+    assert list(results) == [1, 2, 3, 4, 5]
+    assert results.report().recorded == 5
+
+
 HOLDER = """
 import sys, poolwise
 def fn(x):

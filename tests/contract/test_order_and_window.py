@@ -306,3 +306,19 @@ def test_quick_items_after_one_that_fails_are_not_started() -> None:
     with pytest.raises(ZeroDivisionError):
         list(poolwise.map(item, range(8)))
     assert started == [0, 1, 2]
+
+
+@pytest.mark.parametrize("shape", ["serial", "auto"])
+def test_the_first_item_of_a_generator_does_not_wait_for_the_second(shape: str) -> None:
+    """It may be the only one for a long time; a list has them all."""
+    executed: list[int] = []
+
+    def source() -> Iterator[int]:
+        yield 0
+        assert executed == [0]
+        yield 1
+
+    results = poolwise.map(executed.append, source(), shape=shape)
+    assert next(results) is None
+    assert executed == [0]
+    assert list(results) == [None]

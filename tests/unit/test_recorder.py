@@ -118,7 +118,7 @@ def path(tmp_path: Path) -> str:
 def recorder(path: str) -> Iterator[Recorder]:
     recorder = Recorder(Store(Journal(path), Owner("a:b")), None, 100.0)
     yield recorder
-    recorder.close({}, complete=False)
+    recorder.close(complete=False)
 
 
 def shares(recorder: Recorder, items: list[Any], first: int) -> list[Share]:
@@ -238,7 +238,7 @@ def test_a_key_function_is_called_once_for_each_item(path: str) -> None:
     assert share.known.values == [10, 11, 12, 13]
     assert asked == items * 2
     assert recorder._keys == {}
-    recorder.close({}, complete=True)
+    recorder.close(complete=True)
 
 
 @pytest.mark.parametrize("at_once", [1, 3, 20, 512])

@@ -28,7 +28,15 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import accumulate, chain, repeat
 from typing import Any
 
-from poolwise._core.errors import JournalCorrupt, JournalError, JournalLocked, JournalMismatch, TaskError, TaskFailed
+from poolwise._core.errors import (
+    JournalCorrupt,
+    JournalError,
+    JournalLocked,
+    JournalMismatch,
+    TaskError,
+    TaskFailed,
+    no_thread,
+)
 from poolwise._core.journal import MOST_VALUE_BYTES, Journal, Owner, Recorded
 from poolwise._core.keys import Stored, decode, shown
 from poolwise._runtime import filelock, host
@@ -241,6 +249,7 @@ class Store:
         JournalMismatch: it belongs to another function or other options.
         JournalCorrupt: it is damaged.
         JournalError: it cannot be opened or made.
+        BackendError: the system starts no thread, which writes it.
     """
 
     def __init__(self, journal: Journal, owner: Owner) -> None:
@@ -533,7 +542,11 @@ def _difference(about: dict[str, str], owner: Owner, path: str) -> str | None:
 
 
 class Writer(threading.Thread):
-    """Commits rows, in the order in which they came, soon after they came."""
+    """Commits rows, in the order in which they came, soon after they came.
+
+    Raises:
+        BackendError: the system starts no thread.
+    """
 
     def __init__(self, path: str, durable: bool, run: int) -> None:
         super().__init__(name="poolwise-journal", daemon=True)
@@ -548,7 +561,10 @@ class Writer(threading.Thread):
         self._closing = False
         self._error: JournalError | None = None
         self._done: Callable[[list[Row]], object] = list
-        self.start()
+        try:
+            self.start()
+        except RuntimeError as error:
+            raise no_thread(error) from error
 
     def on_commit(self, done: Callable[[list[Row]], object]) -> None:
         """Have a function called, in the writer's thread, with rows that are committed now."""

@@ -9,7 +9,6 @@ import atexit
 import os
 import signal
 import socket
-import subprocess
 import sys
 import threading
 
@@ -45,6 +44,8 @@ def interpreter() -> list[str]:
     """
     if not sys.executable:
         raise BackendError("sys.executable is empty, so child processes cannot be started; use threads (shape='1xT')")
+    import subprocess  # Here and below, as a run without child processes does without.
+
     flags: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # As multiprocessing does.
     return [sys.executable, *flags, *([] if "-P" in flags else ["-P"])]
 
@@ -62,6 +63,8 @@ class _ForkServer:
     _preloads = sys.platform == "linux"  # Elsewhere the native library below numpy may not survive a fork.
 
     def __init__(self) -> None:
+        import subprocess
+
         self.control, theirs = open_pair()
         with theirs:
             try:
@@ -103,6 +106,8 @@ class _ForkServer:
             Channel(self.control).send(("numpy", origin, dict(os.environ)))
 
     def stop(self) -> None:
+        import subprocess
+
         self.control.close()
         try:
             self.process.wait(5)

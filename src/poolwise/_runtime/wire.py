@@ -25,9 +25,9 @@ from itertools import chain
 from typing import Any, cast
 
 from poolwise._core.errors import NotPicklableError
+from poolwise._core.sizes import sampled_bytes
 
 OUT_OF_BAND_BYTES = 64 * 1024
-_SAMPLE = 16
 _SCALARS = frozenset({int, float, str, bytes, bool, complex, type(None)})
 _SCALARS_AND_TUPLES = _SCALARS | {tuple}
 _MAIN_MODULES = ("__main__", "__mp_main__")
@@ -482,23 +482,6 @@ def column_bytes(column: Column) -> int:
     """Return the size of a column: of its pickles, or about that of its scalars."""
     together, values, _ = column
     return int(sampled_bytes(values)) if together else sum(len(blob) for blob in values if blob is not None)
-
-
-def shallow_bytes(value: Any) -> int:
-    """Return the memory that a value itself occupies: its shallow size, plus `nbytes` of an array."""
-    try:
-        return sys.getsizeof(value) + int(getattr(value, "nbytes", 0))
-    except Exception:  # A hostile __sizeof__ or nbytes: nothing that should end a run.
-        return 0
-
-
-def sampled_bytes(values: Sequence[Any]) -> float:
-    """Return about the memory that values occupy, looking at no more than 16 of them."""
-    number = len(values)
-    if number <= _SAMPLE:
-        return sum(map(shallow_bytes, values))
-    sample = values[:: -(-number // _SAMPLE)]
-    return sum(map(shallow_bytes, sample)) * number / len(sample)
 
 
 def _one_line(error: BaseException) -> str:
