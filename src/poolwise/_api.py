@@ -274,7 +274,7 @@ def profiled_run(fn: Callable[..., Any], *iterables: Iterable[Any], **options: U
 def get_ready() -> None:
     """Import what every run needs, which `import poolwise` leaves for later: for whoever will run something soon."""
     from poolwise import _prepare, _recorder  # noqa: F401
-    from poolwise._policy import explain, pilot  # noqa: F401
+    from poolwise._policy import explain, pilot, profile  # noqa: F401
     from poolwise._runtime import async_lanes, blas, host, identity, journal, sites  # noqa: F401
     from poolwise.backends import local  # noqa: F401
     from poolwise.report import live  # noqa: F401
