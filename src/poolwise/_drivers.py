@@ -70,6 +70,7 @@ class Stream:
         key: the user's key function, or None.
         recorder: keeps outcomes in a journal, or None.
         placed: the input gives pairs, (place in the input, item), in an order of its own.
+        at_once: the input never keeps anybody waiting, as it is in memory.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class Stream:
         key: Callable[[Any], Any] | None = None,
         recorder: Recorder | None = None,
         placed: bool = False,
+        at_once: bool = False,
     ) -> None:
         self.engine = engine
         self.key = key
@@ -90,6 +92,7 @@ class Stream:
         self._dry = False  # The feed had nothing more at hand when last asked.
         self._ordered = ordered
         self._placed = placed
+        self._at_once = at_once
         self._recorder = recorder
         self._progress: Progress | None = None
         self._ready: SimpleQueue[Settled | BaseException | Nudge] = SimpleQueue()
@@ -298,7 +301,7 @@ class Stream:
             if self._feed is not None and not self._feed.ready():
                 return False
             quick = self._take(room if engine.taken else 1)  # How large items are is known once there is one.
-            if not quick or (engine.inline and engine.total is None):  # A generator may keep what it gave waiting.
+            if not quick or (engine.inline and not self._at_once):  # A generator may keep what it gave waiting.
                 return True
             if not engine.inline:
                 self._supervise()  # The next item may keep us waiting.
@@ -403,12 +406,12 @@ class Stream:
 
     def _close_journals(self, recorders: Sequence[Recorder | None], *, complete: bool) -> None:
         """Keep what was decided and done: the journal of the whole, then that of each stage."""
-        from poolwise.report.live import story_of
-
         with ExitStack() as journals:  # All are closed, whatever one of them raises, or telling of them does.
             for recorder in recorders:
                 if recorder is not None:
                     journals.callback(recorder.close, complete=complete)
+            from poolwise.report.live import story_of
+
             report = self.report()
             story = story_of(self.engine, report)
             for recorder, about, tale in zip(recorders, (report, *report.stages), (story, *story.stages)):

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from poolwise._runtime.progress import Progress
 
 
+_IN_MEMORY = {list, tuple, range, set, frozenset, dict, str, bytes}  # Whatever has a length may still read, or wait.
 _CORES_SECONDS = 1.0
 _MUCH_BYTES = 1 << 30  # Copies of this process that hold less than this together fit everywhere.
 _WRITE_SECONDS_PER_BYTE = 0.1e-9  # Into shared memory, beside the copy out of it.
@@ -95,7 +96,10 @@ def prepare(
         source = reordered(job.order, source)
     engine.keeper = recorder = _recorder(fn, options, engine.clock, job.owner)
     placed = job.order is not None
-    stream = Stream(engine, source, ordered=options.ordered, key=options.key, recorder=recorder, placed=placed)
+    at_once = _IN_MEMORY.issuperset(map(type, iterables))
+    stream = Stream(
+        engine, source, ordered=options.ordered, key=options.key, recorder=recorder, placed=placed, at_once=at_once
+    )
     if options.progress:
         stream.show(progress_of(name_of_function(fn), stream))
     return stream

@@ -442,10 +442,14 @@ def test_a_run_that_cannot_be_told_of_is_recorded(journal: str, monkeypatch: pyt
     def refuse(*_: object) -> None:
         raise ArithmeticError("there is no story")
 
-    monkeypatch.setattr("poolwise.report.live.story_of", refuse)
-    with pytest.raises(ArithmeticError):
-        list(poolwise.map(one, range(5), journal=journal))
-    monkeypatch.undo()
+    for wrong in (ArithmeticError, ImportError):
+        if wrong is ArithmeticError:
+            monkeypatch.setattr("poolwise.report.live.story_of", refuse)
+        else:  # As where an item left no descriptor to read it with.
+            monkeypatch.setitem(sys.modules, "poolwise.report.live", None)
+        with pytest.raises(wrong):
+            list(poolwise.map(one, range(5), journal=journal))
+        monkeypatch.undo()
     results = poolwise.map(one, range(5), journal=journal)
     assert list(results) == [1, 2, 3, 4, 5]
     assert results.report().recorded == 5

@@ -308,9 +308,10 @@ def test_quick_items_after_one_that_fails_are_not_started() -> None:
     assert started == [0, 1, 2]
 
 
+@pytest.mark.parametrize("total", [None, 2])
 @pytest.mark.parametrize("shape", ["serial", "auto"])
-def test_the_first_item_of_a_generator_does_not_wait_for_the_second(shape: str) -> None:
-    """It may be the only one for a long time; a list has them all."""
+def test_the_first_item_of_a_generator_does_not_wait_for_the_second(shape: str, total: int | None) -> None:
+    """It may be the only one for a long time, however many there will be; a list has them all."""
     executed: list[int] = []
 
     def source() -> Iterator[int]:
@@ -318,7 +319,7 @@ def test_the_first_item_of_a_generator_does_not_wait_for_the_second(shape: str) 
         assert executed == [0]
         yield 1
 
-    results = poolwise.map(executed.append, source(), shape=shape)
+    results = poolwise.map(executed.append, source(), shape=shape, total=total)
     assert next(results) is None
     assert executed == [0]
     assert list(results) == [None]

@@ -133,6 +133,24 @@ def test_the_very_first_item_does_not_count_where_its_batch_had_others() -> None
         assert look.mean_seconds == pytest.approx(0.01)
 
 
+def test_items_that_fail_displace_nothing_and_the_first_one_after_them_does() -> None:
+    """A slow first item, four that fail in a batch, then quick ones; or a first one whose batch fails but for it."""
+    bad = Failure("ValueError: no")
+    good = Done(2, 0, [None] * 10, {}, 0, 0, 0.3, 0.001, 0.001, [(0.3, 0.0001, 0.0001)] * 10)
+    alone = Done(0, 0, [None], {}, 0, 0, 0.0, 0.2, 0.2, [(0.0, 0.2, 0.2)])
+    fail = Done(1, 0, [None] * 4, dict.fromkeys(range(4), bad), 0, 0, 0.2, 0.004, 0.0, [(0.2, 0.001, 0.0)] * 4)
+    clocks = [(0.0, 0.2, 0.2), *[(0.2, 0.001, 0.0)] * 5]
+    among = Done(0, 0, [None] * 6, dict.fromkeys(range(1, 6), bad), 0, 0, 0.0, 0.205, 0.2, clocks)
+    for events in ((alone, fail), (among,)):
+        look = Look(Shape(1, 1), 2.0, children=False, coroutine=False)
+        for event in events:
+            look.observe(event, len(event.failures), 0.3, first=True, later=False)
+        assert (look.seen.items, look.mean_seconds) == (1, 0.2)
+        look.observe(good, 0, 0.4, first=True, later=False)
+        assert look.seen.items == 10
+        assert look.mean_seconds == pytest.approx(0.0001)
+
+
 @pytest.mark.parametrize("children", [False, True])
 def test_a_core_that_the_host_has_taken_away_is_no_waiting(children: bool) -> None:
     """Items of 10 ms CPU that take 20 ms as their core is there for half of the time; of a sleep nothing is taken."""

@@ -102,7 +102,7 @@ class Seen:
                 self.seconds = self.squares = self.cpu = 0.0
                 self.spans.clear()
         self.failed += failed
-        leads = self._first and count > 1  # The very first is in it, and others.
+        leads = self._first and self.items == 0 and count > failed + 1  # The very first is in it, and other good ones.
         if done.clocks is not None and (failed or leads):
             self._first = self._first and not leads
             self._add_good(done, int(leads))  # To fail may be quicker than to succeed.

@@ -7,7 +7,7 @@ shape has been held for a while, or lanes have found their number: no windows of
 growth of x2 a round from 1 keeps a wrong first estimate cheap; what should take 0.1 ms is no risk. The mean is the
 function's own time in a lane, never queueing, pickling or a cold start. Unknown length drops the last term, and so does
 the caller's own thread, as there is no other lane to wait for. In that thread a few items are packed before anything is
-known: what has not begun after 0.1 ms is given back, so nothing waits for them.
+known, and what has not begun after 0.1 ms is given back: a result waits for one item more, at most, that is not quick.
 """
 
 from __future__ import annotations

@@ -167,7 +167,7 @@ class Probe:
                 idle += _LEARNING * (late - idle)
             slept = max(0.0, ended - started - waited)
             self.knocks.append((ended - waited, slept, waited, held, missed_in(woken, waited)))
-            if first is not None:
+            if first is not None and not stop.is_set():
                 first()
                 first = None
             self._cpu = base + cpu_clock()
