@@ -11,10 +11,9 @@ here after each side, making one may cost most of the time, of all tools.
     few        15 files, 50 ms: a library call, imports done; beside requests one by one, requests in the default
                ThreadPoolExecutor, and `pycurl, alone`; and over the floor of one round. Goals: 10, 2.2; at most 1.4
                times the floor
-    latency    2,000 files, 50 ms: whole processes at default options, beside `aria2c -j128` (goal 2.8; also tuned:
-               quiet, and with no room made for a file beforehand), `curl -Z --parallel-max 128` (1.4), img2dataset
-               (3.5), wget2, a urllib3 pool of 128 threads (0.85); and pycurl on one thread that only hashes and
-               stores: engine, checks and journal come on top of that
+    latency    2,000 files, 50 ms: whole processes at default options, beside `aria2c -j128` (goal 2.8),
+               `curl -Z --parallel-max 128` (1.4), img2dataset (3.5), wget2, a urllib3 pool of 128 threads (0.85);
+               and pycurl on one thread that only hashes and stores: engine, checks and journal come on top of that
     quick      4,000 files, no latency: aria2c (goal 2.5), curl (0.9), img2dataset (3)
     slots      a server that serves 40 at a time in 100 ms each: files a second over its 400. Goal: 0.9
     bucket     a server that takes 400 a second, and answers 429 above: files a second over that (goal 0.9), refused
@@ -152,9 +151,8 @@ def command_of(peer: str, listing: Path, folder: Path) -> list[str] | None:
     """Return the command of a peer; None where it is not installed."""
     if peer == "poolwise":
         return [*POOLWISE, str(listing), str(folder), "--allow-private"]
-    if peer in ("aria2c", "aria2c, tuned"):
+    if peer == "aria2c":
         words = ["-j128", "-i", str(listing), "-d", str(folder)]
-        words += ["--quiet", "--file-allocation=none"] if peer == "aria2c, tuned" else []
         return ["aria2c", *words] if shutil.which("aria2c") else None
     if peer == "curl":
         config = listing.with_suffix(".curl")
@@ -236,7 +234,6 @@ def latency(server: Server, blocks: int, count: int) -> None:
     urls = [f"{server.base}/slow/{number}.jpg" for number in range(count)]
     peers = [
         ("aria2c", 2.8),
-        ("aria2c, tuned", None),
         ("curl", 1.4),
         ("img2dataset", 3.5),
         ("wget2", None),
@@ -250,7 +247,6 @@ def quick(server: Server, blocks: int, count: int) -> None:
     urls = [f"{server.base}/quick/{number}.jpg" for number in range(count)]
     peers = [
         ("aria2c", 2.5),
-        ("aria2c, tuned", None),
         ("curl", 0.9),
         ("img2dataset", 3.0),
         ("wget2", None),

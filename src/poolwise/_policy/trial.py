@@ -25,8 +25,8 @@ _UNLIKE = 1.25  # So are two of which the better had items smaller by this: cost
 _ALIKE_KEPT = (
     0.6  # Threads that keep so much of their promise, and hardly wait for each other, leave processes no gain.
 )
-_WAITS_PER_SECOND = 70  # Of a lane that computes, from which on it is a lock, or the GIL, that holds it back: of the
-# zoo's rows memory-scan has 0 to 62, sqlite-memory 79 and more.
+_WAITS_PER_SECOND = 70  # Of a lane that computes, from which on it is a lock, or the GIL, that holds it back:
+# between what memory-scan and sqlite-memory of the zoo (benchmarks/zoo.py) do.
 _FAR = 2.0  # What is so many times behind needs no long second look.
 _KEPT = 0.6  # A winner that keeps less of its promise is held against a window of the base, and not a guess.
 _HELD_UP, _GAINED = 0.5, 1.5  # Lanes stand in a line that keep a smaller share of their promise, and gain less by it.

@@ -74,6 +74,7 @@ class ForkLauncher:
         return self._pool.fileno()
 
     def start(self, worker: int, slots: SlotMemory) -> Channel:
+        """Have the forkserver fork one, which is sent its end of the channel and the memory of its slots."""
         ours, theirs = open_pair()
         with theirs:
             try:
@@ -132,6 +133,7 @@ class SpawnLauncher:
         return self._reader.fileno()
 
     def start(self, worker: int, slots: SlotMemory) -> Channel:
+        """Start an interpreter, which connects to a port of this machine and names a secret."""
         port = self._listener.getsockname()[1]
         inherited: dict[str, Any] = {"pass_fds": [slots.descriptor]} if slots.descriptor >= 0 else {}
         process = subprocess.Popen(
@@ -170,6 +172,7 @@ class SpawnLauncher:
             pass
 
     def kill(self, worker: int) -> None:
+        """End it with all that it started, which nobody else would."""
         import psutil
 
         process = self._processes.get(worker)

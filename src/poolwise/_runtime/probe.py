@@ -56,7 +56,7 @@ def has_gil() -> bool:
     return _is_gil_enabled is None or _is_gil_enabled()
 
 
-def children_clock() -> Callable[[], float]:
+def _children_clock() -> Callable[[], float]:
     """Return what reads the CPU seconds of commands that have ended: microseconds where the system can, else ticks."""
     try:
         import resource
@@ -72,7 +72,7 @@ def children_clock() -> Callable[[], float]:
     return read
 
 
-_children_seconds = children_clock()
+_children_seconds = _children_clock()
 
 
 def missed_in(switches: int, waited: float) -> int:

@@ -361,6 +361,7 @@ class ProcessSite(Site):
                 self._launcher.kill(number)
 
     def resize(self, shape: Shape) -> bool:
+        """Move toward the shape: workers get or lose lanes, and who has no room for so many is replaced."""
         if shape.workers == 1 and not self._spec.isolate:
             return False
         if shape.lanes != self._shape.lanes:
