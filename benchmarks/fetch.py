@@ -3,10 +3,11 @@
     python benchmarks/fetch.py [--only ROW,...] [--blocks N] [--quick] [--folder DIR]
 
 nginx on loopback, started here, serves JPEGs of about 80 KB; latency is in the server. Peers that are not installed are
-left out. The two sides of a row take turns A B B A, each in a fresh process and a new folder that is removed; a row
-shows medians, and the median ratio of their times (peer over poolwise: above 1, poolwise is quicker). Folders are in
-memory where there is /dev/shm, or where --folder says: on a disk from which many files were just removed, as they are
-here after each side, making one may cost most of the time, of all tools.
+left out. The two sides of a row take turns A B B A, each in a fresh process and a new folder; a row shows medians, and
+the median ratio of their times (peer over poolwise: above 1, poolwise is quicker). Folders are made where temporary
+files are, or where --folder says (/dev/shm: in memory). Files are emptied after each side, but removed only when all is
+over: ext4 without a journal passes over inodes that were removed in the last minutes, which costs whoever makes a file
+then up to a millisecond. For the same reason, wait five minutes between two runs there.
 
     few        15 files, 50 ms: a library call, imports done; beside requests one by one, requests in the default
                ThreadPoolExecutor, and `pycurl, alone`; and over the floor of one round. Goals: 10, 2.2; at most 1.4
@@ -172,9 +173,14 @@ def command_of(peer: str, listing: Path, folder: Path) -> list[str] | None:
 
 @contextmanager
 def scratch() -> Iterator[Path]:
-    """A folder, removed in the end."""
-    with tempfile.TemporaryDirectory(prefix="poolwise-bench-") as folder:
-        yield Path(folder)
+    """A new folder, of which all files are emptied in the end."""
+    folder = Path(tempfile.mkdtemp())
+    try:
+        yield folder
+    finally:
+        for path in folder.rglob("*"):
+            if path.is_file():
+                os.truncate(path, 0)
 
 
 def seconds_of(peer: str, urls: Sequence[str], count: int) -> float:
@@ -350,10 +356,13 @@ def main() -> None:
         parser.error(f"there is no row {', '.join(sorted(unknown))}; there are {', '.join(ROWS)}")
     if arguments.folder is not None and not os.path.isdir(arguments.folder):
         parser.error(f"there is no folder {arguments.folder}")
-    tempfile.tempdir = arguments.folder or ("/dev/shm" if os.access("/dev/shm", os.W_OK) else None)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(8192, resource.getrlimit(resource.RLIMIT_NOFILE)[1]),) * 2)
     try:
-        with nginx(4000) as server:
+        with (
+            tempfile.TemporaryDirectory(prefix="poolwise-bench-", dir=arguments.folder) as folder,
+            nginx(4000) as server,
+        ):
+            tempfile.tempdir = folder
             actions: dict[str, Callable[[], None]] = {
                 "few": lambda: few(server, blocks),
                 "latency": lambda: latency(server, blocks, 2000 // small),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from itertools import groupby
 from random import Random
 
 import pytest
@@ -332,11 +333,11 @@ def test_new_lanes_are_judged_once_they_have_told_of_a_batch() -> None:
 def test_free_lanes_that_bring_nothing_are_given_back(slots: int) -> None:
     """They burden nobody, but memory and files they take: thirty-two at a lock become few, at no cost."""
     runs = []
-    for seed in SEEDS:
+    for seed in range(15):
         controller = LaneController(32, backlog=2, shortest_seconds=0.03)
         controller.local = True
         runs.append(simulate(controller, SlotServer(slots), seed=seed))
-    assert statistics.median(run.tail_lanes for run in runs) <= 12 / slots + 1.25
+    assert statistics.median(run.tail_lanes for run in runs) <= 12 / slots + 1.5
     assert statistics.median(run.tail_throughput for run in runs) >= 0.95
 
 
@@ -360,6 +361,17 @@ def test_known_throughput_of_one_lane() -> None:
     controller = LaneController(16, known=(1, 10.0, 0.1))
     simulate(controller, SlotServer(1), items=150)
     assert controller.lanes <= 2
+
+
+def test_fewer_lanes_that_plainly_do_less_are_left_after_one_window() -> None:
+    """Where response times hardly vary, one window says all: three more would cost as much again."""
+    run = simulate(LaneController(4), SlotServer(40, ServiceTime(variation=0.02)))
+    held = run.lanes[4000:]
+    base = statistics.mode(held)
+    below = [len(list(turns)) for fewer, turns in groupby(held, key=lambda lanes: lanes < base) if fewer]
+    assert base >= 36
+    assert below  # It does try.
+    assert statistics.median(below) < 3 * base  # One turn of each lane that was, two of each that is.
 
 
 @pytest.mark.parametrize(("used_up", "fewest_windows"), [(True, LONGEST_REST), (False, FIRST_REST)])

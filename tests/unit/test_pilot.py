@@ -443,6 +443,57 @@ def test_processes_that_were_tried_early_are_tried_again() -> None:
     assert sum("worker processes were tried" in reason for reason in pilot.plan.reasons) == 2
 
 
+class Watched(World):
+    """Notes what the lane controller is told of the cores, once that is known, and its lanes."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.told: list[tuple[Shape, float, bool]] = []  # The shape, cores that it used, and whether they are used up.
+
+    def _move(self, shape: Shape) -> Shape:
+        moved = super()._move(shape)
+        control = self.pilot._control
+        if control is not None and self.pilot.stage is Stage.LANES and self.pilot._use.seen:
+            self.told.append((shape, self.pilot._use.last, control.cores_used_up))
+        return moved
+
+
+def test_lanes_that_let_go_of_the_gil_have_all_cores() -> None:
+    """One process is not used up by a core's worth of them; one of those that hold the GIL is."""
+    limits: dict[str, object] = {"limits": Limits(in_flight=16)}
+    world = Watched(Work(held=0.0005, free=0.05, wait=0.45), 1_000, cores=4.0, taken=0.0, options=limits)
+    world.run()
+    assert any(0.8 < used < 2.5 for _, used, _ in world.told)
+    assert not any(used_up for _, used, used_up in world.told if used < 2.5)
+    limits = {"limits": Limits(workers=1)}
+    world = Watched(Work(held=0.01, wait=0.45), 3_000, cores=4.0, taken=0.0, options=limits)
+    world.run()
+    assert any(used_up for _, used, used_up in world.told if used < 1.2)
+
+
+class Growing(World):
+    """Notes whether it was known what the shape uses, whenever workers got more lanes."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.known_then: list[bool] = []
+
+    def _move(self, shape: Shape) -> Shape:
+        known = self.pilot._use.seen
+        moved = super()._move(shape)
+        if self.pilot.stage is Stage.LANES and moved.workers == shape.workers > 1 and moved.lanes > shape.lanes:
+            self.known_then.append(known)
+        return moved
+
+
+def test_workers_get_no_more_lanes_before_it_is_known_what_they_use() -> None:
+    """What won a trial is not doubled where more lanes could not have a core."""
+    world = Growing(Work(held=0.0002, wait=0.03), 60_000, cores=4.0, taken=0.0)
+    world.run()
+    assert world.known_then
+    assert world.known_then[0]
+
+
 def test_a_speedup_is_over_one_lane() -> None:
     """Also where the run begins with all lanes, as it does by hint="cpu"."""
     pilot = World(WORKS["hash"], _items("hash"), options={"limits": Limits(), "hint": "cpu"}).run()

@@ -50,6 +50,7 @@ NEAR = 1.06  # as near to where errors began as the way back leads
 SHORTEST_WINDOW = 24  # turns: with a variation of 0.5, the rate of a window is known to 10 %
 SHIFT = math.log(1.3)  # a lasting change of throughput at unchanged lanes
 MOST_BLOCKS = 3  # of four windows, until a probe decides by its mean
+PLAINLY = 3  # times its noise beyond the price, and a probe's first two windows are enough to give it up
 DOUBT = 4  # times the shortest window: what a doubt about free lanes is worth
 BETTER = 1.03  # more throughput than this, and the last doubling stays where lanes cost nothing
 LOW = 0.85  # share of the throughput before a landing, below which it was too low
@@ -68,7 +69,6 @@ class _Window:
     failed: int = 0
     turns: int = 0
     seconds: float = 0.0
-    doubted: bool = False  # It told too little once: it is not asked again before all of the evidence is there.
 
     def add(self, now: float, completed: int, failed: int, seconds: float, turns: int) -> None:
         self.now = max(self.now, now)
@@ -161,14 +161,19 @@ class _Probe:
 
     @property
     def elasticity(self) -> float:
-        """Return the mean over the blocks that are complete."""
+        """Return the mean over all windows: as many at either number of lanes."""
         at_base = self.rates[0::4] + self.rates[3::4]
         at_other = self.rates[1::4] + self.rates[2::4]
         return (sum(at_other) / len(at_other) - sum(at_base) / len(at_base)) / math.log(self.other / self.base)
 
     @property
     def undecided(self) -> bool:
-        """Whether another window is needed: the block is not complete, or its answer is within its own noise."""
+        """Whether another window is needed: the block is not complete, or its answer is within its own noise.
+
+        Two windows are enough where they plainly tell against the other lanes: each further one would cost as much.
+        """
+        if len(self.rates) == 2:
+            return not self._plainly_worse
         if len(self.rates) % 4:
             return True
         return len(self.rates) < 4 * MOST_BLOCKS and not self.clear
@@ -180,9 +185,15 @@ class _Probe:
 
     @property
     def noise(self) -> float:
-        """Standard error of the elasticity."""
-        blocks = len(self.rates) // 4
-        return self._deviation / abs(math.log(self.other / self.base)) / math.sqrt(blocks)
+        """Standard error of the elasticity, with as many windows at either number of lanes."""
+        pairs = len(self.rates) // 2
+        return self._deviation / abs(math.log(self.other / self.base)) * math.sqrt(2 / pairs)
+
+    @property
+    def _plainly_worse(self) -> bool:
+        """Whether going to the other lanes is not worth it, beyond all doubt."""
+        gain = self.elasticity - self.worth
+        return (gain if self.other > self.base else -gain) < -PLAINLY * self.noise
 
     @property
     def other_per_second(self) -> float:
@@ -192,7 +203,7 @@ class _Probe:
     @property
     def _deviation(self) -> float:
         """Standard deviation of ln X of one window: as expected, and as seen in windows alike."""
-        blocks = [self.rates[start : start + 4] for start in range(0, len(self.rates), 4)]
+        blocks = [self.rates[start : start + 4] for start in range(0, len(self.rates) // 4 * 4, 4)]
         seen = sum((block[0] - block[3]) ** 2 + (block[1] - block[2]) ** 2 for block in blocks) / 2
         return math.sqrt((2 * self.variance + seen) / (2 + 2 * len(blocks)))
 
@@ -365,20 +376,19 @@ class LaneController:
     def _grow(self) -> None:
         """Judge the last doubling, with twice the evidence where one turn a lane leaves doubt."""
         window = self._window
+        short = self._is_short_in_doubt(window)
+        if self._free and short:
+            return None  # There is no hurry, and the next doubling will be held against this window.
         if self._below is None:
             self._note_idle(window)
             return self._settle(self._lanes, rest=FIRST_REST) if self.cores_used_up else self._double()
         lanes, per_second = self._below
-        short = self._is_short_in_doubt(window)
-        if window.doubted and short:
-            return None
         elasticity = _elasticity(lanes, per_second, self._lanes, window.per_second)
         if elasticity >= PAYS_CLEARLY:
             self._note_idle(window)
         elif self._slow_start:
             return self._end_slow_start(lanes)
         elif short:
-            window.doubted = self._free  # and goes on
             return None
         if elasticity >= self._pays:
             self._proven = True
@@ -581,9 +591,10 @@ class LaneController:
 
     def _go_on(self, probe: _Probe, rate: float) -> None:
         probe.rates.append(rate)
-        self._set(probe.next_lanes)
         if probe.undecided:
+            self._set(probe.next_lanes)
             return
+        self._set(probe.base)
         self._probe = None
         if (probe.elasticity > probe.worth) == self._upward:
             self._move(probe)

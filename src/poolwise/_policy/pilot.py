@@ -126,6 +126,7 @@ class Pilot:
         self._control: LaneChoice | None = None
         self._grown_at = math.inf  # When growth ended for the first time in this stage.
         self._mixed = False  # By what was known when the lane controller began.
+        self._unseen = False  # It is not known yet what the shape uses that won a trial.
         self._moved = False  # The window that is open is the first of its shape.
         self._warm: Shape | None = None
         self._warm_since, self._warm_after = 0.0, 0  # Since when, and after how many executions that ended well.
@@ -471,7 +472,9 @@ class Pilot:
         if waits and trial.is_held_up(best.shape):  # The line is the longer, the more lanes there are.
             return self._hold([*reasons, "lanes did much less than the roofs allow, so no more were tried"])
         if (waits or self._coroutine) and best.shape.total > best.shape.workers and not self._isolate:
-            return self._to_lanes(best.shape, facts, reasons, self._known_beside(best.shape, trial, demands))
+            move = self._to_lanes(best.shape, facts, reasons, self._known_beside(best.shape, trial, demands))
+            self._await_use(facts, awaited=best.children)
+            return move
         return self._hold(reasons)
 
     def _known_beside(self, best: Shape, trial: Trial, demands: Demands) -> tuple[int, float, float] | None:
@@ -590,10 +593,12 @@ class Pilot:
             self._demands = better
             self._publish(self.shape, ())
         self._use.glance(facts, self._all, _FULL)
-        control.cores_used_up = self._use.used_up or self._use.last > _FULL * self.shape.workers
-        control.local = self._mixed or self._use.computes(self.shape.workers)
+        room = self._room()
+        control.cores_used_up = self._use.used_up or self._use.last > _FULL * room
+        control.local = self._mixed or self._use.computes(room)
         if facts.starved:
             control.restart(facts.now)
+        self._await_use(facts, awaited=self._unseen and not self._use.seen)
         if control.settled:
             self._grown_at = min(self._grown_at, facts.now)
         if not control.settled or control.lanes != self.shape.total:
@@ -603,6 +608,18 @@ class Pilot:
                 self._use.restart()
                 return Move(shape)
         return self._escalate(control, facts)
+
+    def _await_use(self, facts: Facts, *, awaited: bool) -> None:
+        """Ask for no more lanes before it is known who uses the cores up."""
+        self._unseen = awaited
+        if awaited and self._control is not None:
+            self._control.restart(facts.now)
+
+    def _room(self) -> float:
+        """Return the cores that the processes can use: one each, or all where their lanes let go of the GIL."""
+        held = self._demands.held if self._demands is not None else None
+        lets_go = held is not None and held.high * self._use.per_second < _LETS_GO * self.shape.workers
+        return self.ground.cores if lets_go or not self.ground.gil else self.shape.workers
 
     def _look_at_many(self, facts: Facts) -> None:
         """Estimate demands where there were many lanes from the start; what it cost to begin is no item's."""

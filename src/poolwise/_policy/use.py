@@ -40,7 +40,7 @@ class UseMeter:
         self._workers_cpu: dict[int, float] = {}
         self._mark: tuple[float, float, float | None, int, int] | None = None
         self._looks = 0
-        self.last = 0.0  # Cores that were used when last looked at.
+        self.last = self.per_second = 0.0  # Cores that were used when last looked at, and items that ended well.
         self._glance: tuple[float, float | None, float, int] | None = None
         self.used_up = False  # Hardly a core was idle lately, whatever the shape was and whoever used them.
         self.lately: Use | None = None  # The same of this process, with as many glances in a row at which it was full.
@@ -54,9 +54,14 @@ class UseMeter:
         """The shape has changed."""
         self._mark, self._looks = None, 0
 
-    def computes(self, workers: int) -> bool:
-        """Say whether this run used most of what so many workers could, when last looked at."""
-        return self.last > _COMPUTES * min(workers, self._cores)
+    @property
+    def seen(self) -> bool:
+        """It is known what this shape uses."""
+        return self._looks > 0
+
+    def computes(self, room: float) -> bool:
+        """Say whether this run used most of the cores that it has room on, when last looked at."""
+        return self.last > _COMPUTES * min(room, self._cores)
 
     def glance(self, facts: Facts, good: int, full: float) -> None:
         """Bring `used_up` and `lately` up to date.
@@ -97,4 +102,5 @@ class UseMeter:
         idle = max(0.0, self._cores - self.last)
         if before[2] is not None and self._mark[2] is not None:
             idle = min(idle, (self._mark[2] - before[2]) / seconds)
-        return Use(self.last, idle, items / seconds, self._looks)
+        self.per_second = items / seconds
+        return Use(self.last, idle, self.per_second, self._looks)

@@ -17,9 +17,8 @@ import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urljoin
-from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined]
 
 import pycurl
 
@@ -107,7 +106,7 @@ class Transport:
         self.user_agent = user_agent
         self.loop = asyncio.get_running_loop()
         self._certificates = _certificates(ca_file)
-        self._proxies = getproxies_environment()
+        self._proxies = _proxies_of_environment()
         self._multi = Multi(self.loop, most_idle=MOST_IDLE)
         self._idle: list[_Handle] = []
 
@@ -181,9 +180,11 @@ class Transport:
     def _proxy_of(self, url: Url) -> str:
         """Return the proxy that the environment names for a URL, or ""."""
         proxy = self._proxies.get(url.scheme) or self._proxies.get("all") or ""
-        if proxy and proxy_bypass_environment(f"{url.host}:{url.port}", self._proxies):
+        if not proxy:
             return ""
-        return proxy
+        from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]
+
+        return "" if proxy_bypass_environment(f"{url.host}:{url.port}", self._proxies) else proxy
 
     @staticmethod
     def _check_literal(url: Url) -> None:
@@ -532,6 +533,15 @@ _REASONS = {
 
 def _refused_sentence(address: str, why: str) -> str:
     return f"leads to {address}, {why}; allow_private (--allow-private) allows it"
+
+
+def _proxies_of_environment() -> dict[str, str]:
+    """Return the proxies that the environment names, by scheme. Mostly there are none, which is known at once."""
+    if not any(name.lower().endswith("_proxy") for name in os.environ):
+        return {}
+    from urllib.request import getproxies_environment  # type: ignore[attr-defined]
+
+    return cast("dict[str, str]", getproxies_environment())
 
 
 def _certificates(ca_file: str | None) -> dict[int, str]:
