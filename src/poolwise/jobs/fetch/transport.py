@@ -17,7 +17,7 @@ import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 from urllib.parse import urljoin
 
 import pycurl
@@ -539,9 +539,9 @@ def _proxies_of_environment() -> dict[str, str]:
     """Return the proxies that the environment names, by scheme. Mostly there are none, which is known at once."""
     if not any(name.lower().endswith("_proxy") for name in os.environ):
         return {}
-    from urllib.request import getproxies_environment  # type: ignore[attr-defined]
+    from urllib.request import getproxies_environment
 
-    return cast("dict[str, str]", getproxies_environment())
+    return getproxies_environment()
 
 
 def _certificates(ca_file: str | None) -> dict[int, str]:
