@@ -374,6 +374,19 @@ def test_fewer_lanes_that_plainly_do_less_are_left_after_one_window() -> None:
     assert statistics.median(below) < 3 * base  # One turn of each lane that was, two of each that is.
 
 
+def test_lanes_that_take_batches_rest_no_longer() -> None:
+    """A rest is so many items, however many of them end at a time."""
+
+    def items_at_rest(lump: int) -> int:
+        controller, now, items = LaneController(4, known=(2, 100.0, 0.04), shortest_seconds=0.03), 0.0, 0
+        while not controller.settled or controller.lanes == controller.knee:
+            now, items = now + lump * 0.01, items + lump
+            controller.add(now, lump, 0, lump * 0.04, turns=1)
+        return items
+
+    assert items_at_rest(6) < 5 * items_at_rest(1)  # Windows are so many batches: those before the rest do last longer.
+
+
 @pytest.mark.parametrize(("used_up", "fewest_windows"), [(True, LONGEST_REST), (False, FIRST_REST)])
 def test_other_lanes_are_tried_seldom_where_cores_are_used_up(used_up: bool, fewest_windows: int) -> None:
     """Little can be gained there, and what is seen by chance is not to move the lanes about."""

@@ -471,6 +471,15 @@ def test_lanes_that_let_go_of_the_gil_have_all_cores() -> None:
     assert any(used_up for _, used, used_up in world.told if used < 1.2)
 
 
+def test_coroutines_of_one_loop_have_one_core() -> None:
+    """Whatever they let go of: one thread executes them all."""
+    for coroutine in (False, True):
+        options: dict[str, object] = {"limits": Limits(in_flight=16), "coroutine": coroutine}
+        world = World(Work(held=0.0005, free=0.05, wait=0.45), 1_000, cores=4.0, taken=0.0, options=options)
+        pilot = world.run()
+        assert pilot._room() == (pilot.shape.workers if coroutine else 4.0)
+
+
 class Growing(World):
     """Notes whether it was known what the shape uses, whenever workers got more lanes."""
 

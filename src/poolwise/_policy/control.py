@@ -14,8 +14,8 @@ far end it is 1, at a full server 0, beyond a peak negative.
     hold   stay; now and then try 30 % more or less (in the order A B B A) and move only if that pays;
            grow again where more lanes pay in full, or where throughput changed for good
 
-Where lanes burden nothing but this machine, throughput alone counts: they are doubled for less, a doubt is worth a
-longer window, the better of two numbers stays, and longer steps are tried.
+Where lanes burden nothing but this machine, throughput alone counts: they are doubled for less, and on longer windows,
+the better of two numbers stays, and longer steps are tried.
 
 Prior art: TCP slow start and BIC (growth, the way back after errors), Netflix's Vegas and Gradient2 limiters and
 .NET's hill climbing (what they reach in the same simulation is in `benchmarks/controllers.py`). Pure: no clock, no
@@ -51,7 +51,7 @@ SHORTEST_WINDOW = 24  # turns: with a variation of 0.5, the rate of a window is 
 SHIFT = math.log(1.3)  # a lasting change of throughput at unchanged lanes
 MOST_BLOCKS = 3  # of four windows, until a probe decides by its mean
 PLAINLY = 3  # times its noise beyond the price, and a probe's first two windows are enough to give it up
-DOUBT = 4  # times the shortest window: what a doubt about free lanes is worth
+DOUBT = 4  # times the shortest window: how long one of growth lasts where lanes are free
 BETTER = 1.03  # more throughput than this, and the last doubling stays where lanes cost nothing
 LOW = 0.85  # share of the throughput before a landing, below which it was too low
 FIRST_REST = 3  # windows after a landing
@@ -374,7 +374,7 @@ class LaneController:
         self._idle_seconds, self._idle_items = 0.0, 0  # response times while there was no line yet
 
     def _grow(self) -> None:
-        """Judge the last doubling, with twice the evidence where one turn a lane leaves doubt."""
+        """Judge the last doubling, with twice the evidence where one turn a lane leaves doubt, or lanes are free."""
         window = self._window
         short = self._is_short_in_doubt(window)
         if self._free and short:
@@ -549,7 +549,7 @@ class LaneController:
         if self._probe is not None:
             return self._go_on(self._probe, rate)
         if self._rest > 0:
-            self._rest -= 1
+            self._rest -= self._rest_taken()
             return self._set(self._lanes, discard=False)
         other = self._other_lanes()
         if other == self._base:
@@ -558,6 +558,11 @@ class LaneController:
             return self._set(self._lanes, discard=False)
         self._probe = _Probe(self._base, other, self._variance, self._worth, [rate])
         return self._set(other)
+
+    def _rest_taken(self) -> int:
+        """Return how many windows of single items this one was worth: rests must not last the longer for batches."""
+        lump = (self._window.completed + self._window.failed) / max(1, self._window.turns)
+        return 1 if self.cores_used_up else max(1, round(lump))
 
     def _has_shifted(self, rate: float) -> bool:
         """Say whether throughput differs from what was usual here, for the second window in a row."""

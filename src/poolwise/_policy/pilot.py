@@ -617,6 +617,8 @@ class Pilot:
 
     def _room(self) -> float:
         """Return the cores that the processes can use: one each, or all where their lanes let go of the GIL."""
+        if self._coroutine:  # One thread in each process has them all.
+            return self.shape.workers
         held = self._demands.held if self._demands is not None else None
         lets_go = held is not None and held.high * self._use.per_second < _LETS_GO * self.shape.workers
         return self.ground.cores if lets_go or not self.ground.gil else self.shape.workers
