@@ -7,7 +7,7 @@ left out. The two sides of a row take turns A B B A, each in a fresh process and
 the median ratio of their times (peer over poolwise: above 1, poolwise is quicker). Folders are made where temporary
 files are, or where --folder says (/dev/shm: in memory). Files are emptied after each side, but removed only when all is
 over: ext4 without a journal passes over inodes that were removed in the last minutes, which costs whoever makes a file
-then up to a millisecond. For the same reason, wait five minutes between two runs there.
+then most of the time. For the same reason, wait five minutes between two runs there.
 
     few        15 files, 50 ms: a library call, imports done; beside requests one by one, requests in the default
                ThreadPoolExecutor, and `pycurl, alone`; and over the floor of one round. Goals: 10, 2.2; at most 1.4

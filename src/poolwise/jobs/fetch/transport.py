@@ -182,7 +182,7 @@ class Transport:
         proxy = self._proxies.get(url.scheme) or self._proxies.get("all") or ""
         if not proxy:
             return ""
-        from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]
+        from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]  # Typeshed lacks it.
 
         return "" if proxy_bypass_environment(f"{url.host}:{url.port}", self._proxies) else proxy
 
