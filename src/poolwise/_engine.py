@@ -109,6 +109,7 @@ class Engine:
         self._stopping: dict[tuple[int, int], Running] = {}
         self._next_deadline = 0.0
         self._ids = count()
+        self._moved_at, self._lanes_before = 0, 0  # Flights of a smaller number are in lanes of another kind.
         self._packer = Packer()
         self._bucket = TokenBucket(rules.limits.per_second) if rules.limits.per_second else None
         self._settlers = settlers(settle, rules.retry, random.Random)
@@ -297,13 +298,19 @@ class Engine:
         for part in settled:
             self._record(part)
         self._enforce_timeout()
-        self.shape = self.helm.steer(self.shape, self.remaining, starved=starved)
+        self._steer(starved=starved)
         self.timeline.tick(self.clock.now(), self.settled, self.shape, self.helm)
         self._submit()
         if self._drained:
             self.dropped += self.taken - self.settled
             self.taken = self.settled
         return settled
+
+    def _steer(self, *, starved: bool) -> None:
+        before, inline = self.shape, self.backend.inline
+        self.shape = self.helm.steer(before, self.remaining, starved=starved)
+        if self.shape.workers != before.workers or self.backend.inline is not inline:
+            self._moved_at, self._lanes_before = next(self._ids), before.total
 
     def close(self, *, drain: bool) -> None:
         """Let go of everything; nobody steps any more. With `drain`, what was submitted is finished first."""
@@ -386,10 +393,17 @@ class Engine:
         return self._packer.size(bounds, self.meter.mean_seconds, self.meter.mean_bytes, remaining)
 
     def _most_flights(self, size: int) -> int:
-        if self.backend.inline:
-            return 1
         deep = 1 if self._bucket is not None or self._pending.singly else depth(self.meter.mean_seconds, size)
-        return self.shape.total * deep
+        most = 1 if self.backend.inline else self.shape.total * deep
+        # Lanes that were left behind may be long in ending (a lock, a slow answer): those that followed need not wait.
+        return max(most, min(most + self._left_behind, self._lanes_before))
+
+    @property
+    def _left_behind(self) -> int:
+        """Flights that were launched before the lanes became those of another kind."""
+        if next(iter(self._flights), self._moved_at) >= self._moved_at:
+            return 0
+        return sum(number < self._moved_at for number in self._flights)
 
     def _allowed_starts(self) -> int:
         return 1 << 30 if self._bucket is None else self._bucket.available(self.clock.now())

@@ -48,11 +48,37 @@ class RestlessHelm(FixedHelm):
         return wanted
 
 
-def _results(fn: Any, count: int, helm_seed: int, shapes: list[Shape], *, coroutine: bool = False) -> Results[Any]:
+class MovingHelm(FixedHelm):
+    """Moves on to another shape once so many items have ended."""
+
+    patience = 0.002
+
+    def __init__(self, shapes: tuple[Shape, Shape], after: int, backend: Any, meter: Meter) -> None:
+        super().__init__(Plan("unknown", shapes[0], ()), backend, meter, None)
+        self.shapes = shapes
+        self.after = after
+        self.backend = backend
+        self.ended = 0
+
+    def observe(self, done: Done, items: Any, failed: int) -> None:
+        self.ended += len(items)
+
+    def steer(self, shape: Shape, remaining: int | None, *, starved: bool) -> Shape:
+        if shape == self.shapes[0] and self.ended >= self.after:
+            self.backend.resize(self.shapes[1])
+            return self.shapes[1]
+        return shape
+
+
+def _over(fn: Any, count: int, make_helm: Any, *, coroutine: bool = False) -> Results[Any]:
     backend, meter = load("local")(), Meter()
     rules = Rules(Spec(fn, coroutine=coroutine, cores=2.0, fail_fast=True), Limits(), lambda: 1 << 28)
-    engine = Engine(backend, rules, SystemClock(), RestlessHelm(helm_seed, shapes, backend, meter), meter)
+    engine = Engine(backend, rules, SystemClock(), make_helm(backend, meter), meter)
     return Results.over(Stream(engine, iter(range(count)), ordered=True))
+
+
+def _results(fn: Any, count: int, helm_seed: int, shapes: list[Shape], *, coroutine: bool = False) -> Results[Any]:
+    return _over(fn, count, functools.partial(RestlessHelm, helm_seed, shapes), coroutine=coroutine)
 
 
 INSIDE = [Shape(1, 1), Shape(1, 2), Shape(1, 4)]
@@ -70,6 +96,25 @@ def test_nothing_is_lost(seed: int, shapes: list[Shape], coroutine: bool, tmp_pa
     assert list(results) == list(range(count))
     ran = collections.Counter(int(line.split()[0]) for line in lines(tmp_path / "calls"))
     assert ran == collections.Counter(range(count))
+
+
+def _held_up(folder: Path, opened_by: int, number: int) -> bool:
+    """The first two items end when a later one has run."""
+    gate, until = folder / "gate", time.monotonic() + 20
+    if number == opened_by:
+        gate.touch()
+    while number < 2 and not gate.exists() and time.monotonic() < until:
+        time.sleep(0.001)
+    return number >= 2 or gate.exists()
+
+
+@pytest.mark.parametrize("after", ["1x1", "2x1", "1x3"])
+@pytest.mark.parametrize("before", ["1x3", "2x3"])
+def test_lanes_left_behind_hold_nobody_up(before: str, after: str, tmp_path: Path) -> None:
+    """Items that wait long in lanes that were left do not keep the lanes that followed from starting others."""
+    shapes = Shape.parse(before), Shape.parse(after)
+    results = _over(functools.partial(_held_up, tmp_path, 60), 80, functools.partial(MovingHelm, shapes, 10))
+    assert all(results)
 
 
 def test_there_and_back_with_work_everywhere(tmp_path: Path) -> None:

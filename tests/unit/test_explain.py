@@ -362,15 +362,27 @@ def test_trial_waits_for_the_shape_before() -> None:
     """While lanes that were left still work, a window tells of both: it begins when they are done, or it is late."""
     trial = Trial(Candidate(Shape(1, 1), 100.0, False), 100.0, [THREADS])
     trial.begin(10.0)
-    for number in range(100):
+    for number in range(50):
         for lane in (0, 1):
             trial.add(Done(0, 0, [None], {}, 0, lane, 10.0 + number * 0.001, 0.001, 0.001), 1)
-    trial.postpone(10.1, 0.001)
+    trial.postpone(10.05, 0.001)
     assert trial.opened == 10.0
-    assert not trial.conclude(10.11, 0.001)
+    assert not trial.conclude(10.06, 0.001)
     trial.postpone(99.0, 0.001)  # It is too late for that.
     assert trial.conclude(99.0, 0.001)
     assert trial.rates[THREADS.shape][-1] < 10
+
+
+def test_lanes_that_starve_keep_no_window_open() -> None:
+    """Behind a lock one lane may do all the work: where it did plenty, what the others did not do is no matter."""
+    trial = Trial(Candidate(Shape(1, 1), 100.0, False), 100.0, [Candidate(Shape(1, 6), 6000.0, False)])
+    trial.begin(10.0)
+    ended = 0
+    while not trial.conclude(10.0 + ended * 0.001, 0.001):
+        trial.add(Done(0, 0, [None], {}, 0, 3, 10.0 + ended * 0.001, 0.001, 0.001), 1)
+        ended += 1
+        assert ended < 100, "it waits for lanes that starve"
+    assert trial.rates[Shape(1, 6)] == [pytest.approx(1000.0)]
 
 
 @pytest.mark.parametrize(

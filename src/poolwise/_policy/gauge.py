@@ -78,6 +78,17 @@ class Gauge:
         return sum(track.ended - track.begun for track in self._tracks.values())
 
     @property
+    def heard_seconds(self) -> float:
+        """From `since` to the end of the last execution that is known."""
+        return max((track.ended for track in self._tracks.values()), default=self.since) - self.since
+
+    @property
+    def plain_rate(self) -> float | None:
+        """The items a second that all lanes together told of: where some starve, their own records say little."""
+        seconds = self.heard_seconds
+        return (self.items + len(self._tracks)) / seconds if seconds > 0 else None
+
+    @property
     def complete(self) -> bool:
         """Every lane has been heard of."""
         return len(self._tracks) >= self.lanes

@@ -14,6 +14,7 @@ SHORTEST_SECONDS = 0.05
 _LATE = 4  # Windows that take so many times as long as they should are closed, whatever has been heard.
 _LATE_ITEMS = 6
 _ITEMS_PER_LANE = 3
+_PLENTY = 10  # Items for each lane that tell of a shape though some lanes starve: behind a lock a few do all the work.
 _EXCEEDED = 1.2  # One that does so many times what its roofs allow shows them wrong: no rival is ruled out by them.
 _BETTER = 1.10  # A rival that promises no more than this, times the best seen, is not tried;
 _MOST_HOPE = 1.3  # a promise is believed to be too low by the root of its interval, and by this at most.
@@ -134,7 +135,7 @@ class Trial:
             now: clock reading.
             response_seconds: wall time of an item in its lane.
         """
-        if self._gauge is not None and not self._is_late(now - self._opened, response_seconds):
+        if self._gauge is not None and now - self._opened < self._window_seconds + _LATE_ITEMS * response_seconds:
             self._begin(now)
 
     def _begin(self, now: float) -> None:
@@ -170,11 +171,13 @@ class Trial:
         lanes = current.shape.total
         told = gauge.complete and gauge.items >= _ITEMS_PER_LANE * lanes
         told = told and gauge.covered_seconds >= SHORTEST_SECONDS * lanes
-        rate = (gauge.rate(now) if told else None) or self._good / max(elapsed, 1e-9)
+        plenty = not told and gauge.items >= _PLENTY * lanes and gauge.heard_seconds >= self._window_seconds
+        rate = (gauge.rate(now) if told else gauge.plain_rate if plenty else None) or self._good / max(elapsed, 1e-9)
         again = current.shape in self.rates
         behind = again and _FAR * rate < self.mean(self.best.shape)
         brief = again and elapsed < self._longest_seconds  # Than what it is to stand beside.
         enough = told and (behind or (gauge.covered_seconds >= self._window_seconds * lanes and not brief))
+        enough = enough or (plenty and not brief)
         if not (enough or self._is_late(elapsed, response_seconds)):
             return False
         before = self._sizes.get(current.shape)
