@@ -40,6 +40,7 @@ class Work:
         wire: to send and fetch.
         line: of something that serves one item of all lanes and workers at a time.
         waits: how often a lane of several of a process waits for something while it executes an item.
+        bucket: items a second that end well; more are refused.
     """
 
     held: float = 0.0
@@ -51,6 +52,7 @@ class Work:
     wire: float = 2e-6
     line: float = 0.0
     waits: int = 0
+    bucket: float = math.inf
 
     @property
     def response(self) -> float:
@@ -134,9 +136,11 @@ class World:
                     begun, took = started + number * each * self.work.blocks, each * self.work.blocks
                 clocks = [(begun + took * n / each, took / each, cpu / each) for n in range(each)]
                 waits = each * self.work.waits if shape.lanes > 1 else 0
+                over = rate - self.work.bucket
+                refused = sum(self.random.random() * rate < over for _ in range(each)) if over > 0 else 0
                 self.pilot.observe(
                     Done(batch, 0, [None] * each, {}, worker, number, begun, took, cpu, clocks, waits=waits),
-                    0,
+                    refused,
                     started + seconds,
                 )
                 self.done += each
@@ -432,6 +436,14 @@ def test_processes_are_tried_while_lanes_grow() -> None:
     pilot = world.run()
     assert pilot.shape.workers == 2
     assert [settled for _, settled in world.moves] == [False]
+
+
+def test_what_refuses_one_process_refuses_two() -> None:
+    """Few lanes, and an idle process: where that is because more are refused, no process would be served better."""
+    world = World(Work(held=0.00002, wait=0.01, bucket=300.0), 6_000, taken=0.0)
+    world.run()
+    assert min(shape.total for shape in world.shapes[2:]) <= 4
+    assert {shape.workers for shape in world.shapes} == {1}
 
 
 def test_processes_that_were_tried_early_are_tried_again() -> None:

@@ -226,6 +226,9 @@ class LaneChoice(Protocol):
     @property
     def knee(self) -> int | None: ...
 
+    @property
+    def refused(self) -> bool: ...
+
     def add(self, now: float, completed: int, failed: int, seconds: float, *, turns: int | None = None) -> int: ...
 
     def restart(self, now: float) -> None: ...
@@ -317,6 +320,11 @@ class LaneController:
     def knee(self) -> int | None:
         """The lanes beyond which more do not pay; None while growing, and where only `most` ended growth."""
         return self._base if self.settled and self._base < self._most else None
+
+    @property
+    def refused(self) -> bool:
+        """Whether it is errors that keep the lanes from being more."""
+        return self._errors.ceiling > 0
 
     def add(self, now: float, completed: int, failed: int, seconds: float, *, turns: int | None = None) -> int:
         """Take in what ended.

@@ -362,7 +362,7 @@ class GroupLanes:
     """
 
     at_base = True
-    settled = False
+    settled = refused = False
     knee = None
 
     def __init__(self, groups: Groups) -> None:

@@ -670,7 +670,7 @@ class Pilot:
         left = self._left(facts) / use.per_second
         pays = promise >= _PROMISING and left * (1 - 1 / workers) >= 2 * _CHILDREN_SECONDS
         pays = pays and (control.settled or left >= _EARLY_SECONDS)
-        if spread or not (full or stuck) or not pays:
+        if spread or control.refused or not (full or stuck) or not pays:  # What refuses one process refuses two.
             return Move(self.shape)
         if facts.wire is None and facts.refusal is None:
             return Move(self.shape, ask_wire=True)
