@@ -146,6 +146,15 @@ def test_batches_are_longer_only_where_a_shape_is_held(lanes: int, one: float, o
     assert longer == usual or longer <= 0.10 * max(one, other)
 
 
+@given(held, held)
+def test_batches_of_the_callers_thread_stay_short(one: float, other: float) -> None:
+    """They keep the consumer waiting: 5 ms, and up to 20 ms where that is no more than a tenth of the time held."""
+    chosen = (pack.PackLimits(1, inline=True, held_seconds=each).batch_seconds for each in sorted((one, other)))
+    shorter, longer = chosen
+    assert 0.005 <= shorter <= longer <= 0.020
+    assert longer == 0.005 or longer <= 0.10 * max(one, other)
+
+
 @given(pack_limits)
 def test_what_is_finished_is_sent_before_the_batch_should_end(limits: pack.PackLimits) -> None:
     """So a batch that takes longer than it should delays nothing; in the caller's thread that is no use."""

@@ -3,7 +3,8 @@
 Capped factoring on decomposed time: b = min(cap / mean, growth, ceil(remaining / 2p)). Factoring (Hummel, Schonberg
 and Flynn, CACM 35(8), 1992) hands out half of what remains in equal parts; the cap keeps results flowing: 30 ms; more
 where there are many lanes, as the calling process does no more than so many batches a second; and up to 90 ms once a
-shape has been held for a while, or lanes have found their number: no windows of a comparison have to end soon then. The
+shape has been held for a while, or lanes have found their number: no windows of a comparison have to end soon then. In
+the caller's thread it is 5 ms, for the consumer's sake, and 20 ms once it is held: a batch costs 0.3 ms. The
 growth of x2 a round from 1 keeps a wrong first estimate cheap; what should take 0.1 ms is no risk. The mean is the
 function's own time in a lane, never queueing, pickling or a cold start. Unknown length drops the last term, and so does
 the caller's own thread, as there is no other lane to wait for. In that thread a few items are packed before anything is
@@ -18,8 +19,8 @@ BATCH_SECONDS = 0.030
 LANE_SECONDS = 0.0007  # For each lane: 1,400 batches a second keep the calling process busy for a third of its time.
 HELD_BATCH_SECONDS = 0.090  # At most, where a shape is held: each batch costs switches between threads and cores.
 HELD_SHARE = 0.10  # Of the time for which it has been held.
-INLINE_BATCH_SECONDS = 0.005
-INLINE_FLUSH_SECONDS = 0.010
+INLINE_BATCH_SECONDS, INLINE_HELD_SECONDS = 0.005, 0.020  # At first, and where a shape is held.
+INLINE_FLUSH_SHARE = 2
 FLUSH_SHARE = 5 / 6  # Of the time a batch should run; after that what is finished of it is sent.
 QUEUED_SECONDS = 0.012
 SAFE_SECONDS = 100e-6  # A batch that should take no longer is packed at once.
@@ -53,13 +54,15 @@ class PackLimits:
     @property
     def batch_seconds(self) -> float:
         """How long a batch should run."""
-        return INLINE_BATCH_SECONDS if self.inline else batch_seconds(self.lanes, self.held_seconds)
+        if self.inline:
+            return max(INLINE_BATCH_SECONDS, min(INLINE_HELD_SECONDS, HELD_SHARE * self.held_seconds))
+        return batch_seconds(self.lanes, self.held_seconds)
 
     @property
     def flush_seconds(self) -> float:
         """After how long what is finished of a batch should be sent."""
         if self.inline:
-            return SAFE_SECONDS if self.first else INLINE_FLUSH_SECONDS
+            return SAFE_SECONDS if self.first else INLINE_FLUSH_SHARE * self.batch_seconds
         return FLUSH_SHARE * self.batch_seconds
 
 
