@@ -432,6 +432,21 @@ def test_a_window_far_below_an_earlier_one_is_repeated_where_its_items_are_alike
     assert (trial.mean(base.shape) > 100.0) == again
 
 
+@pytest.mark.parametrize(("seconds", "again"), [((0.01, 0.01, 0.01, 0.01, 0.3), True), ((0.07,) * 5, False)])
+def test_a_window_that_one_item_held_up_is_repeated(seconds: tuple[float, ...], again: bool) -> None:
+    """A disk that stops for a moment, and not items that all take long in that shape."""
+    base = Candidate(Shape(1, 1), math.inf, False)
+    trial = Trial(base, 100.0, [Candidate(Shape(1, 6), 600.0, False)], base_size=0.001, base_spread=1.2)
+    now = _window(trial, 0.0, 120.0)
+    assert trial.current == base
+    trial.begin(now)
+    for took in seconds:
+        trial.add(Done(0, 0, [None], {}, 0, 0, now, took, 0.0002, [(now, took, 0.0002)]), 1)
+        now += took
+    assert trial.conclude(now, 0.01) != again
+    assert trial.measuring == again
+
+
 def test_items_that_cost_what_they_did_do_not_drift() -> None:
     """Where the base's items cost the same later on, it is the shapes that differ: promises go on to count."""
     base = Candidate(Shape(1, 1), math.inf, False)

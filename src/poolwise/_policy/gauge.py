@@ -47,6 +47,7 @@ class Gauge:
         self.seen = 0
         self.busy_seconds = 0.0
         self.waits = 0
+        self._longest_seconds = 0.0  # Of an item that counts.
         self._children = children
         self._tracks: dict[tuple[int, int], _Track] = {}
 
@@ -67,10 +68,13 @@ class Gauge:
             first_end = _end_of_first(done)
             self._tracks[lane] = _Track(first_end, max(ended, first_end), good - 1)
             self.items += max(0, good - 1)
+            each = (done.clocks or ())[1:]
         else:
             track.ended = max(track.ended, ended)
             track.items += good
             self.items += good
+            each = done.clocks or ((done.started, done.seconds / len(done.values), None),)
+        self._longest_seconds = max(self._longest_seconds, max((seconds for _, seconds, _ in each), default=0.0))
 
     @property
     def covered_seconds(self) -> float:
@@ -87,6 +91,12 @@ class Gauge:
         """The items a second that all lanes together told of: where some starve, their own records say little."""
         seconds = self.heard_seconds
         return (self.items + len(self._tracks)) / seconds if seconds > 0 else None
+
+    @property
+    def rate_but_longest(self) -> float | None:
+        """The items a second of the whole shape without the item that took longest; None where there is no other."""
+        seconds = self.covered_seconds - self._longest_seconds
+        return (self.items - 1) / seconds * self.lanes if self.items > 1 and seconds > 0 else None
 
     @property
     def complete(self) -> bool:

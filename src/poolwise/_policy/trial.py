@@ -182,10 +182,13 @@ class Trial:
             return False
         before = self._sizes.get(current.shape)
         alike = bool(before and gauge.size and max(before, gauge.size) < _UNLIKE * min(before, gauge.size))
-        if (alike or not enough) and not self._repeated and self._falls_far_short(current.shape, rate):
-            self._repeated = True  # Something else held it up: a disk, or what the shape before left behind.
-            self.begin(now)
-            return False
+        if not self._repeated and self._falls_far_short(current.shape, rate):
+            other = gauge.rate_but_longest  # One item may have taken all the time.
+            stopped = other is not None and not self._falls_far_short(current.shape, other)
+            if alike or stopped or not enough:
+                self._repeated = True  # Something else held it up: a disk, or what the shape before left behind.
+                self.begin(now)
+                return False
         if alike:
             self._alike, self._drifting = True, False  # Items cost what they did: it is the shapes that differ.
         if current == self._base and self._stale:
