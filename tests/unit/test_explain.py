@@ -381,7 +381,7 @@ def test_lanes_that_starve_keep_no_window_open() -> None:
     while not trial.conclude(10.0 + ended * 0.001, 0.001):
         trial.add(Done(0, 0, [None], {}, 0, 3, 10.0 + ended * 0.001, 0.001, 0.001), 1)
         ended += 1
-        assert ended < 100, "it waits for lanes that starve"
+        assert ended < 120, "it waits for lanes that starve"
     assert trial.rates[Shape(1, 6)] == [pytest.approx(1000.0)]
 
 

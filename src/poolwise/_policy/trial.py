@@ -14,7 +14,8 @@ SHORTEST_SECONDS = 0.05
 _LATE = 4  # Windows that take so many times as long as they should are closed, whatever has been heard.
 _LATE_ITEMS = 6
 _ITEMS_PER_LANE = 3
-_PLENTY = 10  # Items for each lane that tell of a shape though some lanes starve: behind a lock a few do all the work.
+_PLENTY = 10  # Items for each lane that tell of a shape though some lanes starve (behind a lock a few do all the work),
+_STARVED = 2  # in a window that lasts so many times as long: they take turns, and not evenly.
 _EXCEEDED = 1.2  # One that does so many times what its roofs allow shows them wrong: no rival is ruled out by them.
 _BETTER = 1.10  # A rival that promises no more than this, times the best seen, is not tried;
 _MOST_HOPE = 1.3  # a promise is believed to be too low by the root of its interval, and by this at most.
@@ -171,7 +172,7 @@ class Trial:
         lanes = current.shape.total
         told = gauge.complete and gauge.items >= _ITEMS_PER_LANE * lanes
         told = told and gauge.covered_seconds >= SHORTEST_SECONDS * lanes
-        plenty = not told and gauge.items >= _PLENTY * lanes and gauge.heard_seconds >= self._window_seconds
+        plenty = not told and gauge.items >= _PLENTY * lanes and gauge.heard_seconds >= _STARVED * self._window_seconds
         rate = (gauge.rate(now) if told else gauge.plain_rate if plenty else None) or self._good / max(elapsed, 1e-9)
         again = current.shape in self.rates
         behind = again and _FAR * rate < self.mean(self.best.shape)
