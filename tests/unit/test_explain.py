@@ -383,6 +383,7 @@ def test_lanes_that_starve_keep_no_window_open() -> None:
         ended += 1
         assert ended < 120, "it waits for lanes that starve"
     assert trial.rates[Shape(1, 6)] == [pytest.approx(1000.0)]
+    assert trial.is_held_up(Shape(1, 6))  # However much quicker than the one before: that was chance.
 
 
 @pytest.mark.parametrize(

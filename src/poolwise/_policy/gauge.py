@@ -99,9 +99,14 @@ class Gauge:
         return (self.items - 1) / seconds * self.lanes if self.items > 1 and seconds > 0 else None
 
     @property
+    def heard_lanes(self) -> int:
+        """Lanes that have been heard of."""
+        return len(self._tracks)
+
+    @property
     def complete(self) -> bool:
         """Every lane has been heard of."""
-        return len(self._tracks) >= self.lanes
+        return self.heard_lanes >= self.lanes
 
     @property
     def size(self) -> float | None:

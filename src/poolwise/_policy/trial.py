@@ -84,6 +84,7 @@ class Trial:
         self._longest_seconds = 0.0  # Of a window.
         self._opened = self._began = 0.0  # When the shape was taken, and when its window began.
         self._good = 0  # What has ended well since.
+        self._starving: set[Shape] = set()  # In a window of theirs at least half of the lanes ended nothing.
         self._waits: dict[Shape, float] = {}  # A second, of each lane, in the latest window.
         self.rates: dict[Shape, list[float]] = {base.shape: [base_rate]}
         self._sizes: dict[Shape, float] = {} if base_size is None else {base.shape: base_size}
@@ -190,6 +191,8 @@ class Trial:
                 self._repeated = True  # Something else held it up: a disk, or what the shape before left behind.
                 self.begin(now)
                 return False
+        if plenty and 2 * gauge.heard_lanes <= lanes:
+            self._starving.add(current.shape)
         if alike:
             self._alike, self._drifting = True, False  # Items cost what they did: it is the shapes that differ.
         if current == self._base and self._stale:
@@ -304,7 +307,9 @@ class Trial:
         return any(self._stands_in_line(shape) for shape in more)
 
     def _stands_in_line(self, shape: Shape) -> bool:
-        """Say whether lanes keep little of their promise, and do little more than fewer did."""
+        """Say whether lanes starve; or keep little of their promise, and do little more than fewer did."""
+        if shape in self._starving:
+            return True
         fewer = [self.mean(other) for other in self.rates if other.total < shape.total]
         little = bool(fewer) and self.mean(shape) < _GAINED * min(fewer)
         return little and self.kept(shape) < _HELD_UP
