@@ -4,7 +4,7 @@ Capped factoring on decomposed time: b = min(cap / mean, growth, ceil(remaining 
 and Flynn, CACM 35(8), 1992) hands out half of what remains in equal parts; the cap keeps results flowing: 30 ms; more
 where there are many lanes, as the calling process does no more than so many batches a second; and up to 90 ms once a
 shape has been held for a while, or lanes have found their number: no windows of a comparison have to end soon then. In
-the caller's thread it is 5 ms, for the consumer's sake, and 20 ms once it is held: a batch costs 0.3 ms. The
+the caller's thread it is 5 ms, for the consumer's sake, and up to 20 ms once it is held. The
 growth of x2 a round from 1 keeps a wrong first estimate cheap; what should take 0.1 ms is no risk. The mean is the
 function's own time in a lane, never queueing, pickling or a cold start. Unknown length drops the last term, and so does
 the caller's own thread, as there is no other lane to wait for. In that thread a few items are packed before anything is
