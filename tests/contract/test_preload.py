@@ -46,6 +46,23 @@ def test_workers_have_what_the_calling_process_has() -> None:
 
 
 @linux_only
+@pytest.mark.parametrize("job", ["fetch", "images"])
+def test_workers_have_our_jobs_where_the_calling_process_has_them(job: str) -> None:
+    """A worker that begins with that has nothing to import."""
+    program = """
+        import sys
+        import poolwise{imported}
+
+        def has_job(_):
+            return "poolwise.jobs.{job}" in sys.modules
+
+        print(set(poolwise.map(has_job, range(4), shape="2x1")))
+    """
+    assert _said(program.format(job=job, imported=f", poolwise.jobs.{job}")) == "{True}"
+    assert _said(program.format(job=job, imported="")) == "{False}"
+
+
+@linux_only
 def test_another_numpy_is_left_alone(tmp_path: Path) -> None:
     """One that only the calling process finds is imported by the workers, which search where that does."""
     (tmp_path / "numpy").mkdir()
@@ -139,3 +156,30 @@ def test_a_numpy_that_ends_the_forkserver_costs_no_run(tmp_path: Path) -> None:
             print(list(poolwise.map(abs, range(4), shape="2x1")))
     """
     assert _said(program, PYTHONPATH=str(tmp_path)) == "[0, 1, 2, 3]\n[0, 1, 2, 3]"
+
+
+@pytest.mark.parametrize(
+    ("lines", "options", "early"),
+    [(2_000, {}, True), (20, {}, False), (20, {"shape": "2x8"}, True), (2_000, {"shape": "1x8"}, False)],
+)
+def test_a_long_list_has_workers_get_ready_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lines: int, options: dict[str, str], early: bool
+) -> None:
+    """While `poolwise fetch` imports what it needs itself; where they cannot be had, it goes on."""
+    from poolwise import BackendError
+    from poolwise._runtime import server
+    from poolwise.cli.fetch import FetchCommand, fetch_command
+
+    asked = []
+
+    def refuse(modules: list[str]) -> None:
+        asked.extend(modules)
+        raise BackendError("there are none")
+
+    monkeypatch.setattr(server, "prestart", refuse)
+    monkeypatch.setattr("poolwise._api._start_early", lambda *_: None)  # Which would hear of it.
+    urls = tmp_path / "urls.txt"
+    urls.write_text("ftp://example.com/photo.jpg\n" * lines)
+    command = FetchCommand(str(urls), str(tmp_path / "out"), options=options)  # type: ignore[arg-type]
+    assert fetch_command(command) == 3
+    assert asked == ["poolwise.jobs.fetch"] * early

@@ -109,6 +109,18 @@ def url_of(path: str) -> Url | None:
         return None
 
 
+@given(st.from_regex(r"[A-Za-z0-9_-]{1,130}\.(jpg|PNG|zip|con|php)", fullmatch=True))
+@example("con.jpg")
+@example("a" * 120 + ".jpg")
+@example("a" * 121 + ".jpg")
+def test_names_do_not_depend_on_how_the_url_writes_a_character(segment: str) -> None:
+    """A plain name is told at once."""
+    plain, encoded = url_of(segment), url_of(f"%{ord(segment[0]):02X}{segment[1:]}")
+    assert plain is not None
+    assert encoded is not None
+    assert stem(plain) == stem(encoded)
+
+
 @given(SEGMENTS, st.sampled_from([0, DIGITS, MANY_DIGITS]), st.sampled_from([None, "", "jpg", "html"]))
 @example("con", 0, "")
 @example("..", 0, None)

@@ -404,6 +404,17 @@ def test_what_computes_is_not_tried_where_no_core_is_idle() -> None:
     assert {shape.workers for shape in world.shapes} == {1}
 
 
+@pytest.mark.parametrize(
+    ("held", "items", "early"), [(0.0002, 30_000, True), (0.0002, 3_000, False), (0.00001, 30_000, False)]
+)
+def test_what_will_use_up_a_process_has_workers_prepared(held: float, items: int, early: bool) -> None:
+    """Once, while the lanes of waiting work still grow, and long before they are sure to use it up."""
+    world = Escalating(Work(held=held, wait=0.005), items, options={"limits": Limits(), "hint": "io"}, taken=0.0)
+    world.run()
+    assert len(world.prepared_at) == early
+    assert not early or world.prepared_at[0] < world.moves[0][0] - 100.0 - 0.1
+
+
 def test_many_lanes_stay_many_in_worker_processes() -> None:
     """By chance the first items did not wait. The lanes that paid since say more than these do."""
     work, then = Work(held=0.0004), Work(held=0.0004, wait=0.005)

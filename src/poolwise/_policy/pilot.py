@@ -211,7 +211,8 @@ class Pilot:
         if self.stage is Stage.TRIAL:
             return self._try(facts)
         if self.stage is Stage.LANES:
-            return self._steer(facts)
+            move = self._steer(facts)
+            return replace(move, prepare=True) if self._may_be_used_up(facts) else move
         return Move(self.shape) if self.resting else self._look_anew(facts)
 
     @property
@@ -609,6 +610,16 @@ class Pilot:
                 return Move(shape)
         return self._escalate(control, facts)
 
+    def _may_be_used_up(self, facts: Facts) -> bool:
+        """Say, once, whether lanes will use up a process that has much to do: to start others takes a while."""
+        if self._prepared or not self._look.is_based or self.in_children or self.ground.most_workers < 2:
+            return False
+        cpu, executed, _ = self._look.since_base(facts)
+        if executed < self._look.shape.total or facts.refusal is not None:
+            return False
+        self._prepared = self._left(facts) * cpu / executed > _EARLY_SECONDS
+        return self._prepared
+
     def _await_use(self, facts: Facts, *, awaited: bool) -> None:
         """Ask for no more lanes before it is known who uses the cores up."""
         self._unseen = awaited
@@ -629,7 +640,7 @@ class Pilot:
         ending = facts.remaining is not None and facts.remaining <= self.shape.total
         if not look.blocks:
             if not look.is_based:
-                if look.executed >= self.shape.total or ending:
+                if look.executed >= min(self.shape.total, FIRST_LANES) or ending:
                     look.begin(facts)
                 return
             _, executed, elapsed = look.since_base(facts)

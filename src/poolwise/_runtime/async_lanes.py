@@ -165,7 +165,7 @@ class AsyncGroup(LaneGroup):
         self._thread: threading.Thread | None = None
         self._context = contextvars.copy_context()
 
-    def _post(self, event: Event) -> None:
+    def _post(self, event: Event, *, more: bool = False) -> None:  # noqa: ARG002  # `_empty_outbox` knows that.
         """Emit an event, after those before it: what happens in one round of the loop is told of once."""
         self._outbox.append(event)
         loop = self._loop
@@ -179,7 +179,8 @@ class AsyncGroup(LaneGroup):
     def _empty_outbox(self) -> None:
         with self._outbox_lock:
             while self._outbox:
-                self._deliver(self._outbox.popleft())
+                event = self._outbox.popleft()
+                self._deliver(event, more=bool(self._outbox))
 
     def tick(self, now: float) -> bool:
         """See `LaneGroup.tick`; what a loop that is blocked would have told is told here."""

@@ -27,6 +27,7 @@ _MOST_DESCRIPTORS = 16
 _READ_BYTES = 256 * 1024
 _KEEP_SEGMENT_BYTES = 32 * 1024 * 1024
 _ALIGN = 64
+_MOST_VIEWS = 512  # Written at once; systems take 1,024 (IOV_MAX).
 
 Frame = tuple[list[memoryview], list[int]]
 
@@ -76,29 +77,37 @@ class Channel:
         body = pickle.dumps(message, 5)
         return [memoryview(_HEADER.pack(len(body), len(descriptors))), memoryview(body)], list(descriptors)
 
-    def send(self, message: tuple[Any, ...], descriptors: Sequence[int] = ()) -> None:
+    def send(self, message: tuple[Any, ...], descriptors: Sequence[int] = (), *, more: bool = False) -> None:
         """Send a whole message, blocking; from any thread.
+
+        Args:
+            message: what the other end gets.
+            descriptors: passed along.
+            more: another one follows at once, and takes this one along.
 
         Raises:
             OSError: where the other end is gone.
         """
         frame = self.frame(message, descriptors)
         with self._send_lock:
-            while frame[0]:
-                self._write_some(frame)
+            self._outgoing.append(frame)
+            while self._outgoing and not more:
+                self._write_some()
 
-    def queue(self, message: tuple[Any, ...], descriptors: Sequence[int] = ()) -> None:
-        """Put a message in the queue and write what the socket takes now. Never blocks."""
+    def queue(self, message: tuple[Any, ...], descriptors: Sequence[int] = (), *, more: bool = False) -> None:
+        """Put a message in the queue and write what the socket takes now; with `more`, when `flush` is called.
+
+        Never blocks.
+        """
         self._outgoing.append(self.frame(message, descriptors))
-        self.flush()
+        if not more:
+            self.flush()
 
     def flush(self) -> bool:
         """Write queued frames without blocking; returns whether any remain."""
         try:
             while self._outgoing:
-                self._write_some(self._outgoing[0])
-                if not self._outgoing[0][0]:
-                    self._outgoing.popleft()
+                self._write_some()
         except (BlockingIOError, InterruptedError):
             return True
         except OSError:  # The other end died; its death is reported elsewhere.
@@ -110,8 +119,12 @@ class Channel:
         """Whether frames wait to be written."""
         return bool(self._outgoing)
 
-    def _write_some(self, frame: Frame) -> None:
-        views, descriptors = frame
+    def _write_some(self) -> None:
+        """Write the first frame, and those after it that pass no descriptors, as far as the socket takes them."""
+        views, descriptors = self._outgoing[0]
+        while len(self._outgoing) > 1 and len(views) < _MOST_VIEWS and not self._outgoing[1][1]:
+            views += self._outgoing[1][0]
+            del self._outgoing[1]
         if descriptors:
             sent = socket.send_fds(self.sock, views, descriptors)
             descriptors.clear()
@@ -119,9 +132,14 @@ class Channel:
             sent = self.sock.sendmsg(views)
         else:
             sent = self.sock.send(views[0])
-        while views and sent >= len(views[0]):
-            sent -= len(views.pop(0))
-        if views and sent:
+        done = 0
+        while done < len(views) and sent >= len(views[done]):
+            sent -= len(views[done])
+            done += 1
+        del views[:done]
+        if not views:
+            self._outgoing.popleft()
+        elif sent:
             views[0] = views[0][sent:]
 
     # -- receiving

@@ -5,19 +5,21 @@ workers, so it learns of a death at once (a pipe would stay open while a grandch
 reused behind its back. As a subreaper (Linux) it inherits what a dead worker leaves behind and ends that too.
 
     calling process ──control──> ("pool",) + socket         one a run
-                    ──control──> ("numpy", file, environment)   at most once
+                    ──control──> ("import", files of modules, environment)   at most once for each
                     ──pool─────> ("start", worker) + worker's socket, slot memory;  ("kill", worker)
                     <─pool────── ("ended", worker, exit code, signal);  ("refused", worker, reason)
 
 When a pool's socket closes its workers are killed; when the calling process dies, all are.
 
-Where the calling process has numpy, it is imported here, so that workers have it at once and share what it takes
-(decision 0011).
+Where the calling process has numpy, or a job of poolwise, that is imported here, so that workers have it at once and
+share what it takes (decision 0011).
 """
 
 from __future__ import annotations
 
+import contextlib
 import gc
+import importlib
 import importlib.util
 import os
 import select
@@ -106,7 +108,7 @@ class _Server:
 
     def _accept_pools(self) -> bool:
         for kind, *settings in self.control.receive_ready():
-            if kind == "numpy":
+            if kind == "import":
                 _preload(*settings)
                 continue
             sock = socket.socket(fileno=self.control.received_descriptors.popleft())
@@ -210,11 +212,11 @@ class _Server:
             self._end_orphans()
 
 
-def _preload(origin: str, environ: dict[str, str]) -> None:
-    """Import numpy before the first fork that may need it.
+def _preload(origins: dict[str, str], environ: dict[str, str]) -> None:
+    """Import modules before the first fork that may need them.
 
     Args:
-        origin: where the calling process has it from; another one is left alone.
+        origins: their names, and where the calling process has them from; others are left alone.
         environ: of the calling process: what numpy's native libraries are told as they are loaded. They get one
             thread, as there must be only one when workers are forked; a worker sets how many it may have.
     """
@@ -223,17 +225,22 @@ def _preload(origin: str, environ: dict[str, str]) -> None:
         os.environ.clear()
         os.environ.update(environ)
         blas.limit_by_environment(1)
-        spec = importlib.util.find_spec("numpy")
-        if spec is not None and spec.origin == origin:
-            import numpy  # noqa: F401
-            import threadpoolctl  # noqa: F401  # By which a worker sets that.
-    except Exception:  # A worker that needs it will say what is wrong with it.
-        pass
+        for name, origin in origins.items():
+            with contextlib.suppress(Exception):  # A worker that needs it will say what is wrong with it.
+                _import(name, origin)
     finally:
         os.environ.clear()
         os.environ.update(before)
     gc.collect()
     gc.freeze()
+
+
+def _import(name: str, origin: str) -> None:
+    spec = importlib.util.find_spec(name)
+    if spec is not None and spec.origin == origin:
+        importlib.import_module(name)
+        if name == "numpy":
+            import threadpoolctl  # noqa: F401  # By which a worker sets its threads.
 
 
 def _seed_anew() -> None:

@@ -580,7 +580,8 @@ class Writer(threading.Thread):
             self._raise()
             self._chunks.append((time.monotonic(), rows))
             self._taken += len(rows)
-            self._changed.notify_all()
+            if self._durable or len(self._chunks) == 1 or self._behind >= COMMIT_ROWS:
+                self._changed.notify_all()  # Else the writer has something that it waits for, and wakes for nothing.
             mine = self._taken
             while self._error is None and (
                 (self._durable and self._committed < mine) or (self._behind >= COMMIT_ROWS and self._patience < 0)

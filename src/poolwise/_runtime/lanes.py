@@ -51,7 +51,13 @@ _waits = switch_counter() or (lambda: 0)
 in_lane: contextvars.ContextVar[bool] = contextvars.ContextVar("poolwise_in_lane", default=False)
 """Whether this code runs in one of several lanes: a run started here must not multiply them."""
 
-Emit = Callable[[Done | Lost], None]
+
+class Emit(Protocol):
+    """Takes what a lane did, from any thread. With `more` another event follows at once."""
+
+    def __call__(self, event: Done | Lost, *, more: bool = False) -> None: ...
+
+
 Slot = MutableSequence[int]
 
 

@@ -93,6 +93,7 @@ class ProcessSite(Site):
         self._backlog: deque[Batch] = deque()
         self._suspects: deque[Batch] = deque()
         self._workers: dict[int, _Worker] = {}
+        self._unsent: set[_Worker] = set()  # With batches that wait for `work`.
         self._start_deaths = 0
         self._last_start_death = ""
         self._retired = False  # Another site has taken its place: it finishes what it has.
@@ -194,8 +195,16 @@ class ProcessSite(Site):
         (self._suspects if batch.alone else self._backlog).append(batch)
         self._assign()
 
+    def work(self) -> bool:
+        """Send what was submitted since the last time, to each worker at once."""
+        while self._unsent:
+            worker = self._unsent.pop()
+            if worker.channel.flush():
+                self._watch(worker)
+        return False
+
     def _assign(self) -> None:
-        """Send what waits to the least loaded workers. A suspect gets a worker for itself."""
+        """Give what waits to the least loaded workers; `work` sends it. A suspect gets a worker for itself."""
         while self._suspects and (worker := self._worker_for_suspect()) is not None:
             worker.suspect = True
             self._give(worker, self._suspects.popleft())
@@ -247,7 +256,9 @@ class ProcessSite(Site):
         worker.batches[batch.id] = batch
         worker.assigned += len(batch)
         how = (batch.clocked, batch.flush_seconds)
-        self._send(worker, ("batch", batch.id, len(column[1]), how, column, label, definitions), descriptors)
+        message = ("batch", batch.id, len(column[1]), how, column, label, definitions)
+        worker.channel.queue(message, descriptors, more=True)
+        self._unsent.add(worker)
 
     def _refuse(self, batch: Batch, position: int, sentence: str) -> None:
         """Give back the tasks from the first argument on that cannot be pickled; one that is first of all fails."""
@@ -271,6 +282,7 @@ class ProcessSite(Site):
         if worker.channel.closed:
             self._backend.unwatch(worker.channel)
         self._assign()
+        self.work()
 
     def _take(self, worker: _Worker, message: tuple[Any, ...]) -> None:
         kind = message[0]
@@ -334,9 +346,11 @@ class ProcessSite(Site):
         if not (self._closing or self._retired):
             self._adjust()
             self._assign()
+            self.work()
 
     def _bury(self, worker: _Worker, exitcode: int | None, signal_number: int | None) -> None:
         self._backend.unwatch(worker.channel)
+        self._unsent.discard(worker)
         running, loading, sending = _last_words(worker)
         if worker.batches:
             signal = None if signal_number is None else signal_name(signal_number)
@@ -375,6 +389,7 @@ class ProcessSite(Site):
         self._shape = shape
         self._adjust()
         self._assign()
+        self.work()
         return True
 
     def take_back(self) -> list[Batch]:

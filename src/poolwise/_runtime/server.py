@@ -6,11 +6,13 @@ Little is imported here, so that the forkserver can start while the calling proc
 from __future__ import annotations
 
 import atexit
+import importlib.util
 import os
 import signal
 import socket
 import sys
 import threading
+from collections.abc import Iterable
 
 from poolwise._core.errors import BackendError, no_descriptor
 
@@ -60,7 +62,7 @@ def program(call: str, package: str = "poolwise._runtime") -> str:
 class _ForkServer:
     """This process's end of the forkserver."""
 
-    _preloads = sys.platform == "linux"  # Elsewhere the native library below numpy may not survive a fork.
+    _asked_for: set[str] = set()  # Modules, in the life of this process.
 
     def __init__(self) -> None:
         import subprocess
@@ -92,18 +94,21 @@ class _ForkServer:
                 raise
         return ours
 
-    def preload(self) -> None:
-        """Have the forkserver import numpy, if it is imported here.
+    def preload(self, modules: Iterable[str] = ()) -> None:
+        """Have the forkserver import what workers may need, and what is imported here: numpy, and our own jobs.
 
-        Once in the life of this process: one that did not live through that must not cost the next one its life.
+        Each once in the life of this process: one that did not live through that must not cost the next one its life.
+
+        Args:
+            modules: to be imported in any case; this process has them, or will soon.
         """
-        spec = getattr(sys.modules.get("numpy"), "__spec__", None)
-        origin = getattr(spec, "origin", None)
-        if self._preloads and isinstance(origin, str):
+        wanted = [name for name in (*_preloaded(), *modules) if name not in self._asked_for]
+        found = {name: origin for name in wanted if (origin := _origin_of(name))}
+        if found:
             from poolwise._runtime.channel import Channel
 
-            _ForkServer._preloads = False
-            Channel(self.control).send(("numpy", origin, dict(os.environ)))
+            self._asked_for.update(found)
+            Channel(self.control).send(("import", found, dict(os.environ)))
 
     def stop(self) -> None:
         import subprocess
@@ -114,6 +119,20 @@ class _ForkServer:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+
+
+def _preloaded() -> list[str]:
+    """Return what the forkserver imports because this process has it."""
+    jobs = (name for name in tuple(sys.modules) if name.startswith("poolwise.jobs.") and name.count(".") == 2)
+    return [name for name in ("numpy", *jobs) if name in sys.modules]
+
+
+def _origin_of(name: str) -> str | None:
+    if sys.platform != "linux":  # Elsewhere native libraries may not survive a fork.
+        return None
+    module = sys.modules.get(name)
+    origin = getattr(importlib.util.find_spec(name) if module is None else module.__spec__, "origin", None)
+    return origin if isinstance(origin, str) else None
 
 
 _server: _ForkServer | None = None
@@ -139,8 +158,11 @@ def open_pool() -> socket.socket:
     raise BackendError("the forkserver ends as soon as it starts; use threads (shape='1xT')")
 
 
-def prestart() -> None:
+def prestart(modules: Iterable[str] = ()) -> None:
     """Start the forkserver now, so that it is ready when the caller has imported and pickled what it needs.
+
+    Args:
+        modules: for it to import meanwhile, beside what this process has.
 
     Raises:
         BackendError: where that cannot be done.
@@ -152,7 +174,7 @@ def prestart() -> None:
         if _server is None:
             _server = _ForkServer()
         try:
-            _server.preload()
+            _server.preload(modules)
         except OSError:  # It was killed; `open_pool` starts another.
             pass
 
@@ -175,7 +197,7 @@ def _forget_server() -> None:
     """In a forked child: the forkserver belongs to the parent."""
     global _server, _server_lock
     _server_lock = threading.Lock()
-    _ForkServer._preloads = sys.platform == "linux"
+    _ForkServer._asked_for = set()
     if _server is not None:
         _server.process.returncode = 0  # Not ours to wait for.
         _server.control.close()

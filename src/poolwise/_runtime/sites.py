@@ -84,7 +84,7 @@ class GroupSite(Site):
         self._unfinished.add(batch.id)
         self.group.put(batch)
 
-    def emit(self, event: Event) -> None:
+    def emit(self, event: Event, *, more: bool = False) -> None:  # noqa: ARG002  # Worker processes use it.
         if isinstance(event, Lost):
             self._unfinished.difference_update(event.batch_ids)
         elif event.final:

@@ -199,20 +199,20 @@ class _Worker:
         batch.items = []
         return values, refusals
 
-    def emit(self, event: Done | Lost) -> None:
-        """Send what a lane did."""
+    def emit(self, event: Done | Lost, *, more: bool = False) -> None:
+        """Send what a lane did; with `more`, together with what follows at once."""
         try:
             if isinstance(event, Done):
-                self._send_done(event)
+                self._send_done(event, more=more)
             else:
-                self.channel.send(("lost", event))
+                self.channel.send(("lost", event), more=more)
         except (OSError, MemoryError) as error:  # The parent is gone, or this process cannot even report.
             os._exit(1 if isinstance(error, OSError) else 137)
         if self.first:
             self.first = False
             blas.limit(self.group.spec.threads_per_lane if self.group else 1)  # The first item may have loaded a BLAS.
 
-    def _send_done(self, done: Done) -> None:
+    def _send_done(self, done: Done, *, more: bool) -> None:
         parcel = wire.Parcel()
         column, refusals = wire.pack(done.values, parcel, in_worker=True)
         failures = {position: self._travel(failure, parcel) for position, failure in done.failures.items()}
@@ -229,6 +229,7 @@ class _Worker:
         self.channel.send(
             ("done", place_of, times, column, failures, label, definitions, self._resident(), time.process_time()),
             descriptors,
+            more=more,
         )
 
     def _resident(self) -> int:

@@ -7,7 +7,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _FAILURES_SHOWN = 20
 _HOSTS_SHOWN = 3
 _NOT_MODIFIED = 304
+_LONG_BYTES = 30_000  # Some 500 URLs.
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,7 @@ class FetchCommand:
 
 def fetch_command(command: FetchCommand) -> int:
     """Run the command and return the exit code."""
+    _start_early(command)
     from poolwise import PoolwiseError
     from poolwise.jobs._records import journal_path
     from poolwise.jobs.fetch import fetch
@@ -102,6 +104,25 @@ def fetch_command(command: FetchCommand) -> int:
     if command.manifest is not None:
         code = write_manifest(MANIFEST, journal, command.manifest, open_stdout) or code
     return code
+
+
+def _start_early(command: FetchCommand) -> None:
+    """Where worker processes are likely, have them get ready while this process imports what it needs itself.
+
+    One process fetches some 1,500 files a second, so a list of less than that is over before others are of use.
+    """
+    from poolwise import BackendError
+    from poolwise._runtime.server import prestart
+
+    shape = str(command.options.get("shape", "auto"))
+    try:
+        long = command.urls != "-" and os.path.getsize(command.urls) > _LONG_BYTES
+    except OSError:
+        long = False
+    if shape.startswith(("1x", "serial")) or not (long or shape != "auto"):
+        return
+    with suppress(BackendError, OSError):  # Whoever wants them in the end learns why there are none.
+        prestart(["poolwise.jobs.fetch"])
 
 
 def _check_outputs(command: FetchCommand, lines: list[str | BadLine], journal: str) -> None:

@@ -9,6 +9,8 @@ import unicodedata
 
 def folded(text: str) -> str:
     """Return a name so that two which some file system takes for one (case, Unicode forms) become equal."""
+    if text.isascii():  # It has one form only.
+        return text.lower()
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
 
 

@@ -35,6 +35,7 @@ HTML = "html"
 _ADDED = re.compile(rf"(?:\.(?:{'|'.join(sorted({*_REPLACED, HTML}))}))+$")
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f<>:\"/\\|?*]")
 _RESERVED = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|clock\$|com[0-9¹²³]|lpt[0-9¹²³])(\.|$)", re.IGNORECASE)
+_PLAIN = re.compile(rf"([A-Za-z0-9_][A-Za-z0-9_-]{{0,{MOST_STEM_BYTES - 1}}})\.([A-Za-z0-9]{{1,8}})")
 _LIKE_A_SUFFIX = re.compile(r"-(?:[0-9a-f]{8}|[0-9a-f]{32})(\.[a-z0-9]{1,8})?$")
 
 
@@ -57,6 +58,9 @@ def stem(url: Url) -> Stem:
     """Return what the URL says of its file's name."""
     path = url.path.partition("?")[0]
     segment = path.rstrip("/").rpartition("/")[2]
+    plain = _PLAIN.fullmatch(segment)  # Mostly there is nothing in it that has to be changed.
+    if plain is not None and (extension := plain[2].lower()) in _REPLACED and not _RESERVED.match(segment):
+        return Stem(plain[1], extension, cut=False)
     text = unicodedata.normalize("NFC", unquote(segment, errors="replace"))
     text = text.replace("\\", "/").rpartition("/")[2].rstrip(". ")
     match = _EXTENSION.search(text)
