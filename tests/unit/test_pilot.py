@@ -404,6 +404,44 @@ def test_what_computes_is_not_tried_where_no_core_is_idle() -> None:
     assert {shape.workers for shape in world.shapes} == {1}
 
 
+class Knocked(World):
+    """Notes when the GIL is knocked at."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.told: list[tuple[int, bool]] = []  # Items that have ended.
+
+    def _move(self, shape: Shape) -> Shape:
+        advance = self.pilot.advance
+
+        def noted(facts: Facts) -> Move:
+            move = advance(facts)
+            self.told.append((self.done, move.knock))
+            return move
+
+        self.pilot.advance = noted  # type: ignore[method-assign]
+        try:
+            return super()._move(shape)
+        finally:
+            self.pilot.advance = advance  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize(
+    ("work", "items", "known", "knocks"),
+    [
+        (Work(held=0.05), 3, True, False),
+        (Work(held=0.05), 40, True, True),
+        (Work(held=0.05), 3, False, True),
+        (Work(free=0.05), 3, True, True),
+    ],
+)
+def test_nobody_knocks_for_what_is_nearly_over(work: Work, items: int, known: bool, knocks: bool) -> None:
+    """Two items are left: lanes would not help, and worker processes would not be there in time."""
+    world = Knocked(work, items, known=known)
+    world.run()
+    assert (1, knocks) in world.told
+
+
 @pytest.mark.parametrize(
     ("held", "items", "early"), [(0.0002, 30_000, True), (0.0002, 3_000, False), (0.00001, 30_000, False)]
 )

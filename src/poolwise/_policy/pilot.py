@@ -293,6 +293,7 @@ class Pilot:
         few = look.seen.items < _FEWEST_ITEMS and hasty
         undecided = few or (elapsed < longest and not is_clear(demands))
         if elapsed < _SHORTEST_PROBE_SECONDS or undecided or self._all < self._look_again_at:
+            knock = knock and not self._is_nearly_over(demands, facts)
             return Move(self.shape, knock=knock, prepare=knock and self._may_want_workers(elapsed, facts))
         rivals = self._rivals(demands)
         if look.is_crowded(facts):
@@ -329,6 +330,12 @@ class Pilot:
         held = held_share(facts.knocks(), self._look.seen.spans)
         self._prepared = left_seconds > _EARLY_SECONDS and held is not None and held.value > _LETS_GO
         return self._prepared
+
+    def _is_nearly_over(self, demands: Demands, facts: Facts) -> bool:
+        """Say whether too little is left for another shape, as far as that is known: to knock would be for nothing."""
+        if facts.remaining is None or self._long or demands.held is None:
+            return False
+        return not any(self._repays(rival, demands, facts) for rival in self._rivals(demands))
 
     def _look_later(self, demands: Demands, facts: Facts) -> Move:
         """The stages use the cores up: more lanes would bring nothing now, and whether items wait is not seen."""
