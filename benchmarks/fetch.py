@@ -14,7 +14,8 @@ then most of the time. For the same reason, wait five minutes between two runs t
                times the floor
     latency    2,000 files, 50 ms: whole processes at default options, beside `aria2c -j128` (goal 2.8),
                `curl -Z --parallel-max 128` (1.4), img2dataset (3.5), wget2, a urllib3 pool of 128 threads (0.85);
-               and pycurl on one thread that only hashes and stores: engine, checks and journal come on top of that
+               and pycurl on one thread that only hashes and stores, and in two processes of that: engine, checks and
+               journal come on top
     quick      4,000 files, no latency: aria2c (goal 2.5), curl (0.9), img2dataset (3)
     slots      a server that serves 40 at a time in 100 ms each: files a second over its 400. Goal: 0.9
     bucket     a server that takes 400 a second, and answers 429 above: files a second over that (goal 0.9), refused
@@ -126,12 +127,21 @@ def pycurl_alone(urls: list[str], folder: str) -> None:
             multi.select(1.0)
 
 
+def pycurl_in_two(urls: list[str], folder: str) -> None:
+    """Do the same in two processes, each with every second URL."""
+    from concurrent.futures import ProcessPoolExecutor
+
+    with ProcessPoolExecutor(2) as pool:
+        list(pool.map(pycurl_alone, [urls[::2], urls[1::2]], [folder] * 2))
+
+
 CALLS: dict[str, tuple[str, Callable[[list[str], str], None]]] = {
     "poolwise": ("poolwise.jobs.fetch.transport", fetch_here),
     "requests, serial": ("requests", requests_one_by_one),
     "requests, pool": ("requests", requests_in_a_pool),
     "urllib3, 128": ("urllib3", urllib3_in_a_pool),
     "pycurl, alone": ("pycurl", pycurl_alone),
+    "pycurl, in two": ("pycurl", pycurl_in_two),
 }
 
 
@@ -245,6 +255,7 @@ def latency(server: Server, blocks: int, count: int) -> None:
         ("wget2", None),
         ("urllib3, 128", 0.85),
         ("pycurl, alone", None),
+        ("pycurl, in two", None),
     ]
     compare("latency", peers, lambda side: seconds_of(side, urls, count), blocks)
 
@@ -258,6 +269,7 @@ def quick(server: Server, blocks: int, count: int) -> None:
         ("wget2", None),
         ("urllib3, 128", None),
         ("pycurl, alone", None),
+        ("pycurl, in two", None),
     ]
     compare("quick", peers, lambda side: seconds_of(side, urls, count), blocks)
 
