@@ -170,7 +170,14 @@ def make_engine(
     if options.shape == "auto" and not (given.in_worker or given.in_lane):
         eager = given.coroutine or (options.hint == "io" and plan.shape.workers == 1 and not plan.isolate)
         pilot = Pilot(
-            plan, room, coroutine=given.coroutine, isolate=plan.isolate, eager=eager, long=long, control=control
+            plan,
+            room,
+            coroutine=given.coroutine,
+            isolate=plan.isolate,
+            eager=eager,
+            long=long,
+            control=control,
+            expected=job.cpu_seconds,
         )
         others = None if company is None else company(engine)
         engine.helm = PilotHelm(pilot, backend, clock, meter, _scout(fn, options.setup), limits.memory, others)

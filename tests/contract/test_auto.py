@@ -21,7 +21,9 @@ import pytest
 
 import poolwise
 from poolwise import Limits
-from poolwise._runtime import server
+from poolwise._api import run_job
+from poolwise._core.job import Job
+from poolwise._runtime import host, server
 from zoo.marks import add_line, lines
 
 BLOCK = bytes(1_000_000)
@@ -117,6 +119,38 @@ def test_coroutines_run_once(tmp_path: Path) -> None:
 
     assert list(poolwise.map(work, range(2000))) == [x * 3 for x in range(2000)]
     assert_each_once(tmp_path, 2000)
+
+
+def test_the_cpu_of_coroutines_in_child_processes_is_seen() -> None:
+    """It is not this process that uses it."""
+
+    async def burn(_: int) -> None:
+        await asyncio.sleep(0.002)
+        began = time.thread_time()
+        while time.thread_time() - began < 0.003:
+            pass
+
+    run = poolwise.run(burn, range(300), isolate=True)
+    assert all(outcome.ok for outcome in run)
+    demands = run.report().plan.demands
+    assert demands is not None
+    assert demands.cpu.value > 0.0025
+
+
+@pytest.mark.skipif(host.usable_cores() < 2, reason="with one core there are no further processes")
+def test_what_is_known_to_take_one_process_too_long_moves_at_once(tmp_path: Path) -> None:
+    """Lanes begin here, and go on in worker processes when these are there: every item once."""
+
+    async def work(x: int) -> int:
+        await asyncio.sleep(0.005)
+        add_line(tmp_path / "calls", x)
+        return os.getpid()
+
+    run = run_job(work, range(3000), Job(cpu_seconds=0.01), limits=Limits(lanes=8))
+    pids = {outcome.unwrap() for outcome in run}
+    assert_each_once(tmp_path, 3000)
+    assert pids > {os.getpid()}
+    assert "worker processes from the start" in run.report().plan.explain()
 
 
 @pytest.mark.parametrize(

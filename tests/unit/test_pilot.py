@@ -97,12 +97,20 @@ class World:
     turns_at: int = 1 << 60
     then: Work | None = None
     taken: float | None = None
+    expected: float = 0.0
 
     def __post_init__(self) -> None:
         given = Circumstances("auto", self.cores, total=self.items if self.known else None, **self.options)  # type: ignore[arg-type]
         plan = choose(given)
         eager = given.hint == "io" or given.coroutine
-        self.pilot = Pilot(plan, ground(given), coroutine=given.coroutine, isolate=plan.isolate, eager=eager)
+        self.pilot = Pilot(
+            plan,
+            ground(given),
+            coroutine=given.coroutine,
+            isolate=plan.isolate,
+            eager=eager,
+            expected=self.expected,
+        )
         self.now = 100.0
         self.done = 0
         self.cpu = 0.0
@@ -451,6 +459,29 @@ def test_what_will_use_up_a_process_has_workers_prepared(held: float, items: int
     world.run()
     assert len(world.prepared_at) == early
     assert not early or world.prepared_at[0] < world.moves[0][0] - 100.0 - 0.1
+
+
+@pytest.mark.parametrize(
+    ("items", "refusal", "limits", "moves"),
+    [
+        (4_000, None, Limits(), True),
+        (1_000, None, Limits(), False),
+        (4_000, "it cannot be pickled", Limits(), False),
+        (4_000, None, Limits(workers=1), False),
+    ],
+)
+def test_what_is_known_to_use_up_a_process_has_others_from_the_start(
+    items: int, refusal: str | None, limits: Limits, moves: bool
+) -> None:
+    """As soon as they are there; nobody waits until one process is seen to be used up."""
+    work, options = Work(held=0.0006, wait=0.05), {"limits": limits, "coroutine": True}
+    world = Escalating(work, items, options=options, taken=0.0, refusal=refusal, expected=0.0006)
+    pilot = world.run()
+    early = [at for at, _ in world.moves if at < 100.25]
+    assert len(early) == moves
+    assert any("worker processes from the start" in reason for reason in pilot.plan.reasons) == moves
+    assert pilot.stage is Stage.LANES
+    assert {shape.workers for shape in world.shapes} == ({1, 2} if moves else {1})
 
 
 def test_many_lanes_stay_many_in_worker_processes() -> None:

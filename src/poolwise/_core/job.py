@@ -130,6 +130,8 @@ class Job:
             engine, for one execution at a time, and must be quick.
         owner: whose outcomes a journal holds, as "module:name", where the job itself says which of them are out of date
             (`Journal.again`); "" where the function and all that it carries tell that.
+        cpu_seconds: that an item is known to take of its process, whatever it waits for; 0.0 where that is to be seen.
+            Where all items together take one process too long, `auto` has worker processes from the start.
     """
 
     group: Callable[[Any], Hashable] | None = None
@@ -138,6 +140,7 @@ class Job:
     order: Callable[[Iterator[tuple[int, Any]]], Iterable[tuple[int, Any]]] | None = None
     settle: Settle | None = None
     owner: str = ""
+    cpu_seconds: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("group", "weight", "order", "settle"):
@@ -146,6 +149,7 @@ class Job:
                 raise UsageError(f"job.{name} is {value!r}; it must be a function")
         if not isinstance(self.owner, str):
             raise UsageError(f"job.owner is {self.owner!r}; it must be a str")
+        check_number("job.cpu_seconds", self.cpu_seconds, zero=True)
 
 
 NO_JOB = Job()

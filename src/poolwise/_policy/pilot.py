@@ -95,6 +95,7 @@ class Pilot:
         eager: lanes may grow from the start (the function waits, by what the user says or by what it is).
         long: choose as for a run without end.
         control: chooses the number of lanes, instead of a lane controller of the whole run.
+        expected: CPU seconds that an item is known to use up of its process, or 0.0.
     """
 
     def __init__(
@@ -107,6 +108,7 @@ class Pilot:
         eager: bool = False,
         long: bool = False,
         control: LaneChoice | None = None,
+        expected: float = 0.0,
     ) -> None:
         self.plan = plan
         self.ground = ground
@@ -133,6 +135,7 @@ class Pilot:
         self._reasons = list(plan.reasons)
         self._refusal: str | None = None
         self._prepared = self.in_children  # What worker processes need was started.
+        self._expected = 0.0 if self.in_children or ground.most_workers < 2 else expected
         self._escalated = self._told_of_cores = self._reconsidered = False
         self._look_again_at = 1
         self._look_at = 0.0
@@ -211,7 +214,7 @@ class Pilot:
         if self.stage is Stage.TRIAL:
             return self._try(facts)
         if self.stage is Stage.LANES:
-            move = self._steer(facts)
+            move = self._foresee(self._steer(facts), facts)
             return replace(move, prepare=True) if self._may_be_used_up(facts) else move
         return Move(self.shape) if self.resting else self._look_anew(facts)
 
@@ -619,13 +622,37 @@ class Pilot:
 
     def _may_be_used_up(self, facts: Facts) -> bool:
         """Say, once, whether lanes will use up a process that has much to do: to start others takes a while."""
-        if self._prepared or not self._look.is_based or self.in_children or self.ground.most_workers < 2:
+        if self._prepared or self.in_children or self.ground.most_workers < 2 or facts.refusal is not None:
             return False
-        cpu, executed, _ = self._look.since_base(facts)
-        if executed < self._look.shape.total or facts.refusal is not None:
-            return False
-        self._prepared = self._left(facts) * cpu / executed > _EARLY_SECONDS
+        each = self._expected
+        if self._look.is_based:
+            cpu, executed, _ = self._look.since_base(facts)
+            each = cpu / executed if executed >= self._look.shape.total else each
+        self._prepared = self._left(facts) * each > _EARLY_SECONDS
         return self._prepared
+
+    def _foresee(self, move: Move, facts: Facts) -> Move:
+        """Where it is known what an item takes, and that is too much for one process, go to others once they are there.
+
+        That one process is used up, and two do more, would be seen only when many lanes have run for a while.
+        """
+        each, workers = self._expected, self.ground.most_workers
+        if not each or not self._look.executed:
+            return move
+        if self.stage is not Stage.LANES or facts.refusal is not None or self._left(facts) * each <= _EARLY_SECONDS:
+            self._expected = 0.0
+            return move
+        if facts.wire is None:
+            return replace(move, ask_wire=True)
+        self._warm = self._warm or self._shape_of(move.shape.total, workers)
+        if not facts.ready:
+            return replace(move, warm=self._warm)
+        self._expected, self._escalated, self._warm = 0.0, True, None
+        self.shape = self._shape_of(move.shape.total, workers)
+        self._look = self._new_look()
+        cpu = self._left(facts) * each
+        reason = f"what is left would take one process {cpu:.1f} s of CPU, so worker processes from the start"
+        return self._begin_lanes(facts, [reason])
 
     def _await_use(self, facts: Facts, *, awaited: bool) -> None:
         """Ask for no more lanes before it is known who uses the cores up."""
@@ -644,6 +671,8 @@ class Pilot:
     def _look_at_many(self, facts: Facts) -> None:
         """Estimate demands where there were many lanes from the start; what it cost to begin is no item's."""
         look = self._look
+        if self.in_children:
+            facts = replace(facts, cpu_seconds=facts.cpu_seconds + self._use.workers_seconds)
         ending = facts.remaining is not None and facts.remaining <= self.shape.total
         if not look.blocks:
             if not look.is_based:

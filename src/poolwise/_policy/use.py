@@ -50,6 +50,11 @@ class UseMeter:
         if done.process_cpu_seconds:
             self._workers_cpu[done.worker] = done.process_cpu_seconds
 
+    @property
+    def workers_seconds(self) -> float:
+        """CPU seconds that worker processes have used, as far as they have told."""
+        return sum(self._workers_cpu.values())
+
     def restart(self) -> None:
         """The shape has changed."""
         self._mark, self._looks = None, 0
@@ -93,7 +98,7 @@ class UseMeter:
             seconds, items = facts.now - before[0], good - before[3]
             if seconds < _SECONDS or items < shape.total:
                 return None
-        cpu = facts.cpu_seconds + sum(self._workers_cpu.values())
+        cpu = facts.cpu_seconds + self.workers_seconds
         self._mark = (facts.now, cpu, facts.idle(), good, workers)
         if before is None or before[4] != workers:
             return None

@@ -55,6 +55,9 @@ from poolwise.jobs.fetch.urls import BadLine, Url
 FIRST_LANES = 16
 """Lanes of a host at first; they double while nothing fails."""
 
+FILE_CPU_SECONDS = 0.0006
+"""CPU that a file of 80 KB takes: engine, transport, checks, file and journal (benchmarks/fetch.py, row quick)."""
+
 _REFUSALS = ("noai", "noimageai")
 _VERIFY = ("structure", "decode")
 
@@ -314,7 +317,13 @@ def _job(settings: Settings, limits: FetchLimits) -> Job:
 
     first = FIRST_LANES if settings.per_host is None else min(FIRST_LANES, settings.per_host)
     bounds = GroupLimits(first=first, most=settings.per_host, per_second=settings.per_second)
-    return Job(group=host_of, group_limits=bounds, settle=settled, owner="poolwise.jobs.fetch:fetch")
+    return Job(
+        group=host_of,
+        group_limits=bounds,
+        settle=settled,
+        owner="poolwise.jobs.fetch:fetch",
+        cpu_seconds=FILE_CPU_SECONDS,
+    )
 
 
 def host_of(target: Target) -> str:
