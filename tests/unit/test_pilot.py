@@ -122,6 +122,7 @@ class World:
         self.random = random.Random(7)
         self.held: list[tuple[Stage, float]] = []
         self.prepared_at: list[float] = []
+        self.warmed: list[Shape | None] = []
 
     def run(self) -> Pilot:
         """Run everything; returns the pilot at the end."""
@@ -175,6 +176,7 @@ class World:
         assert isinstance(move, Move)
         if move.prepare:
             self.prepared_at.append(self.now - 100.0)
+        self.warmed.append(move.warm)
         if move.warm is not None and self.warm_since is None:
             self.warm_since = self.now
         if move.shape != shape:
@@ -612,6 +614,28 @@ class InCompany(World):
     def _facts(self) -> Facts:
         quiet = self.now - 100.0 >= self.drained_after
         return replace(super()._facts(), alone=False, quiet=quiet, ahead=self.done < self.ahead_until)
+
+
+def test_nothing_is_foreseen_in_company() -> None:
+    """The other stages want cores as well, and may use one process up themselves."""
+    options = {"limits": Limits(), "coroutine": True}
+    for kind, moves in ((World, True), (InCompany, False)):
+        world = kind(Work(held=0.0006, wait=0.05), 4_000, options=options, taken=0.0, expected=0.0006)
+        reasons = world.run().plan.reasons
+        assert any("from the start" in reason for reason in reasons) == moves
+
+
+def test_what_is_soon_over_waits_for_no_workers() -> None:
+    """They are not there when what is left has become too little: they are let go of, and nothing else hears of it."""
+    options = {"limits": Limits(), "coroutine": True}
+    world = World(Work(held=0.0001, wait=0.002), 2_000, options=options, taken=0.0, expected=0.0006)
+    pilot = world.run()
+    first = next(place for place, warm in enumerate(world.warmed) if warm is not None)
+    assert world.warmed[-1] is None
+    assert pilot._warm is None
+    assert len(set(world.warmed[first:])) == 2
+    assert {shape.workers for shape in world.shapes} == {1}
+    assert pilot.stage is Stage.LANES
 
 
 @pytest.mark.parametrize("name", ["python", "many-lanes"])

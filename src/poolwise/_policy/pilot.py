@@ -639,8 +639,9 @@ class Pilot:
         each, workers = self._expected, self.ground.most_workers
         if not each or not self._look.executed:
             return move
-        if self.stage is not Stage.LANES or facts.refusal is not None or self._left(facts) * each <= _EARLY_SECONDS:
-            self._expected = 0.0
+        hopeless = workers < 2 or facts.refusal is not None or not facts.alone or self.stage is not Stage.LANES
+        if hopeless or self._left(facts) * each <= _EARLY_SECONDS:
+            self._expected, self._warm = 0.0, None
             return move
         if facts.wire is None:
             return replace(move, ask_wire=True)
