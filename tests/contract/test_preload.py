@@ -6,9 +6,12 @@ import os
 import subprocess
 import sys
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+
+from poolwise._runtime import server
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere workers import numpy themselves")
 
@@ -167,12 +170,11 @@ def test_a_long_list_has_workers_get_ready_at_once(
 ) -> None:
     """While `poolwise fetch` imports what it needs itself; where they cannot be had, it goes on."""
     from poolwise import BackendError
-    from poolwise._runtime import server
     from poolwise.cli.fetch import FetchCommand, fetch_command
 
     asked = []
 
-    def refuse(modules: list[str]) -> None:
+    def refuse(modules: Sequence[str] = ()) -> None:
         asked.extend(modules)
         raise BackendError("there are none")
 
@@ -183,3 +185,26 @@ def test_a_long_list_has_workers_get_ready_at_once(
     command = FetchCommand(str(urls), str(tmp_path / "out"), options=options)  # type: ignore[arg-type]
     assert fetch_command(command) == 3
     assert asked == ["poolwise.jobs.fetch"] * early
+
+
+@pytest.mark.skipif(not server.can_fork(), reason="there is no forkserver")
+def test_ctrl_c_while_the_forkserver_is_awaited_at_exit() -> None:
+    """It is killed, and nobody hears of it: the process ends anyway."""
+    program = """
+        import os, subprocess
+        from poolwise._runtime import server
+
+        server.prestart()
+        process, waits = server._server.process, []
+
+        def interrupted(timeout=None):
+            waits.append(timeout)
+            if timeout is not None:
+                raise KeyboardInterrupt
+            code = subprocess.Popen.wait(process)
+            os.write(1, b"%d %d" % (len(waits), code))
+            return code
+
+        process.wait = interrupted
+    """
+    assert _said(program) == "2 -9"

@@ -283,3 +283,14 @@ def test_what_an_item_frees_the_next_one_takes_again(shape: str) -> None:
 
     met = [count for count, _ in poolwise.map(faults, range(20), shape=shape)]
     assert min(met) < 50  # Of 1,953 pages.
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a folder in use cannot be removed")
+@pytest.mark.parametrize("shape", ["1x1", "2x1", "auto"])
+def test_the_working_folder_was_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shape: str) -> None:
+    """Nobody needs it but what is relative to it."""
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    folder.rmdir()
+    assert list(poolwise.map(abs, range(-4, 0), shape=shape, isolate=shape == "auto")) == [4, 3, 2, 1]

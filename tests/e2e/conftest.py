@@ -167,10 +167,9 @@ class Terminal:
         pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         process = subprocess.Popen(
             [sys.executable, "-m", "poolwise", *words],
-            cwd=self.folder,
             env=self.environment,
             start_new_session=True,
-            **{"preexec_fn": _heed_interrupts, **pipes, **options},
+            **{"cwd": self.folder, "preexec_fn": _heed_interrupts, **pipes, **options},
         )
         self.started.append(process)
         return process

@@ -224,3 +224,14 @@ def test_ctrl_c_twice_stops_and_a_second_run_goes_on(poolwise: Any, server: Host
     server.add("/stuck.jpg", fixed(PHOTO))
     assert poolwise("fetch", "urls.txt", "out", PRIVATE).code == 0
     assert found(poolwise.folder / "out") == [*(f"{number}.jpg" for number in range(5)), "stuck.jpg"]
+
+
+def test_the_working_folder_was_removed(poolwise: Any, server: Hostile) -> None:
+    """Whole paths need none."""
+    poolwise.write("urls.txt", server.add("/photo.jpg", fixed(PHOTO)))
+    gone = poolwise.folder / "gone"
+    gone.mkdir()
+    words = ["fetch", str(poolwise.folder / "urls.txt"), str(poolwise.folder / "out"), PRIVATE, "--shape", "2x4"]
+    ended = poolwise(*words, cwd=gone, preexec_fn=gone.rmdir)
+    assert (ended.code, ended.out) == (0, b"")
+    assert "1 URL: 1 done" in ended.err

@@ -143,7 +143,7 @@ class ProcessSite(Site):
             "inline": [],
             "definitions": {},
             "environ": dict(os.environ),
-            "cwd": os.getcwd(),
+            "cwd": _working_folder(),
             "path": list(sys.path),
             "argv": list(sys.argv),
             "levels": _logging_levels(),
@@ -468,6 +468,14 @@ class ProcessSite(Site):
                 self._bury(worker, ended.exitcode, ended.signal)
         if self._launcher.broken:
             self._workers.clear()
+
+
+def _working_folder() -> str:
+    """Return the working folder, or "" where it was removed; workers stay where they are then."""
+    try:
+        return os.getcwd()
+    except OSError:
+        return ""
 
 
 def _let_go(worker: _Worker) -> None:

@@ -6,6 +6,7 @@ Little is imported here, so that the forkserver can start while the calling proc
 from __future__ import annotations
 
 import atexit
+import contextlib
 import importlib.util
 import os
 import signal
@@ -116,9 +117,11 @@ class _ForkServer:
         self.control.close()
         try:
             self.process.wait(5)
-        except subprocess.TimeoutExpired:
+        except BaseException as error:  # It takes too long, or somebody presses Ctrl-C again.
             self.process.kill()
             self.process.wait()
+            if not isinstance(error, subprocess.TimeoutExpired):
+                raise
 
 
 def _preloaded() -> list[str]:
@@ -190,7 +193,8 @@ def _stop_server() -> None:
     with _server_lock:
         server, _server = _server, None
     if server is not None:
-        server.stop()
+        with contextlib.suppress(KeyboardInterrupt):  # This process ends anyway.
+            server.stop()
 
 
 def _forget_server() -> None:

@@ -139,8 +139,10 @@ def _check_outputs(command: FetchCommand, lines: list[str | BadLine], journal: s
     if command.manifest is not None:
         check_manifest(command.manifest, destination)
     for path, use in ((command.manifest, "manifest"), (command.trace, "trace")):
-        folder, name = os.path.split(os.path.realpath(path or ""))
-        if path in (None, "-") or folder != destination:
+        if path is None or path == "-":
+            continue
+        folder, name = os.path.split(os.path.realpath(path))
+        if folder != destination:
             continue
         earlier = Earlier(journal)
         try:
