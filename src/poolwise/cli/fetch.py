@@ -109,7 +109,7 @@ def fetch_command(command: FetchCommand) -> int:
 def _start_early(command: FetchCommand) -> None:
     """Where worker processes are likely, have them get ready while this process imports what it needs itself.
 
-    One process fetches some 1,500 files a second, so a list of less than that is over before others are of use.
+    A shorter list is over before others are of use (`FILE_CPU_SECONDS` of the job).
     """
     from poolwise import BackendError
     from poolwise._runtime.server import prestart

@@ -56,7 +56,8 @@ FIRST_LANES = 16
 """Lanes of a host at first; they double while nothing fails."""
 
 FILE_CPU_SECONDS = 0.0006
-"""CPU that a file of 80 KB takes: engine, transport, checks, file and journal (benchmarks/fetch.py, row quick)."""
+"""CPU that a file of 80 KB takes, about: engine, transport, checks, file and journal. Only when worker processes come
+depends on it, so an order of magnitude will do."""
 
 _REFUSALS = ("noai", "noimageai")
 _VERIFY = ("structure", "decode")
